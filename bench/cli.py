@@ -1,0 +1,457 @@
+"""The `bench` command: parse, call one function, print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Never
+
+from bench.errors import BenchError
+
+# Everything else is imported where it is used: `bench --help` must not wait for it.
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from bench.evaluate import Selection, Settings
+    from bench.paper import Paper
+    from bench.record import Record
+
+FINE, CHECK_FAILED, BAD_INPUT = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; the exit code is 0, 1 (a check failed) or 2 (bad input, one line)."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("bench: interrupted; what was written is whole", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return FINE
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="bench",
+        description="Reproduces the published numbers of video super-resolution papers.",
+        epilog="example: bench run bicubic --dataset sample",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, function: object, summary: str, example: str) -> _Parser:
+        sub: _Parser = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=textwrap.dedent(example),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = command(
+        "list",
+        _list,
+        "papers, checkpoints and data sets: what is here, what is missing",
+        "example: bench list --data-root ~/data",
+    )
+    _data_option(sub)
+
+    sub = command(
+        "plan",
+        _plan,
+        "every run that a paper's cells need, and whether it can be run",
+        "example: bench plan bicubic --data-root ~/data",
+    )
+    _paper_options(sub)
+
+    sub = command(
+        "run",
+        _run,
+        "restore and score a paper's clips, write records, show the table",
+        """\
+                  examples:
+                    bench run bicubic --dataset sample
+                    bench run bicubic --dataset vid4 --degradation bi --data-root ~/data
+                    bench run duf --frames ~/VSR-DUF/results/52L/G""",
+    )
+    _paper_options(sub)
+    sub.add_argument(
+        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
+    )
+    sub.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="P",
+        help="score under this protocol too; may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="frames that the authors released, one folder a clip",
+    )
+    sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
+    sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
+    _workers_option(sub)
+
+    sub = command(
+        "score",
+        _score,
+        "score a folder of SR frames, or of clips, against GT",
+        """\
+                  examples:
+                    bench score SR/calendar GT/calendar
+                    bench score ~/SR ~/Vid4/GT --protocol fixed --protocol rgb-crop0
+                    bench score ~/SR vid4 --protocol channel=y,border=4 --json scores.json""",
+    )
+    sub.add_argument("sr", type=Path, metavar="SR", help="folder of frames, or of clips of frames")
+    sub.add_argument("gt", metavar="GT", help="the same for ground truth, or a data set's name")
+    sub.add_argument(
+        "--protocol",
+        action="append",
+        default=[],
+        metavar="P",
+        help="a protocol's name or its fields (default: fixed); may be repeated",
+    )
+    sub.add_argument(
+        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
+    )
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write every frame's scores as JSON")
+    sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
+    _data_option(sub)
+    _workers_option(sub)
+
+    sub = command(
+        "report",
+        _report,
+        "write the tables of the papers from their records",
+        """\
+                  examples:
+                    bench report
+                    bench report bicubic --format latex --stdout
+                    bench report --check""",
+    )
+    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
+    _results_option(sub)
+    sub.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
+    )
+    sub.add_argument("--stdout", action="store_true", help="print the tables instead")
+    sub.add_argument(
+        "--format",
+        choices=("markdown", "latex", "csv"),
+        default="markdown",
+        help="of what --stdout prints",
+    )
+
+    sub = command(
+        "doctor",
+        _doctor,
+        "what this machine can and cannot run",
+        "example: bench doctor --data-root ~/data",
+    )
+    _data_option(sub)
+    _results_option(sub)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose complaints are one line, like all others."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _data_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="DIR",
+        help="where data sets lie (default: BENCH_DATA, else the cache folder)",
+    )
+
+
+def _results_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of records and tables (default: ./results)",
+    )
+
+
+def _workers_option(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="threads that decode and score (default: one a processor, at most 8)",
+    )
+
+
+def _paper_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("paper", metavar="PAPER")
+    for name in ("checkpoint", "dataset", "degradation"):
+        sub.add_argument(
+            f"--{name}",
+            action="append",
+            default=[],
+            metavar=name[0].upper(),
+            help=f"only this {name}; may be repeated",
+        )
+    _data_option(sub)
+    _results_option(sub)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
+    return int(text)
+
+
+def _workers(options: argparse.Namespace) -> int:
+    import os
+
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return options.workers or min(available or 1, 8)
+
+
+def _table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
+    from tabulate import tabulate
+
+    return str(tabulate(rows, headers=headers, disable_numparse=True))
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    from bench.evaluate import Selection
+
+    return Selection(
+        checkpoints=options.checkpoint,
+        datasets=options.dataset,
+        degradations=options.degradation,
+        clips=getattr(options, "clip", []),
+        protocols=getattr(options, "protocol", []),
+    )
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    from bench import catalog
+    from bench.evaluate import Settings
+
+    return Settings(
+        data_root=catalog.data_root(options.data_root),
+        released=getattr(options, "frames", None),
+        save=getattr(options, "save_frames", None),
+        workers=_workers(options) if hasattr(options, "workers") else 1,
+    )
+
+
+def _list(options: argparse.Namespace) -> int:
+    from bench import catalog, paper
+
+    papers = [
+        (name, checkpoint, described.title, len(loaded.cells), described.state)
+        for name in paper.names()
+        for loaded in [paper.load(name)]
+        for checkpoint, described in loaded.checkpoints.items()
+    ]
+    print(_table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
+
+    root = catalog.data_root(options.data_root)
+    datasets = []
+    for name, dataset in catalog.load().items():
+        try:
+            found = catalog.find(dataset, root)
+            where = f"{found.root} ({found.layout.name})" if dataset.layouts else "built in"
+        except BenchError as error:
+            where = f"missing: {error.wrong}"
+        known = ", ".join(dataset.degradations)
+        datasets.append((name, dataset.count, dataset.scored, known, where))
+    print(_table(datasets, ("data set", "clips", "frames scored", "degradations", "where")))
+    print(f"\ndata sets are looked for in {root}")
+    return FINE
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from bench import evaluate, paper, record
+
+    chosen = paper.load(options.paper)
+    planned = evaluate.plan(chosen, _selection(options), _settings(options))
+    measured = {_key(found) for found in record.read_all(options.results, chosen.name)}
+    rows = []
+    for item in planned:
+        run, state = item.run, f"missing: {item.problem.wrong}" if item.problem else "ready"
+        state = f"measured; {state}" if run in measured else state
+        rows.append(
+            (
+                run.checkpoint,
+                run.dataset,
+                run.degradation,
+                item.cells,
+                ", ".join(item.protocols),
+                state,
+            )
+        )
+    print(_table(rows, ("checkpoint", "data set", "degradation", "cells", "protocols", "state")))
+    for line in dict.fromkeys(str(item.problem) for item in planned if item.problem):
+        print(f"- {line}")
+    return FINE
+
+
+def _key(found: Record) -> tuple[str, str, str, str]:
+    return found.paper, found.checkpoint, found.dataset, found.degradation
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bench import evaluate, paper, record
+
+    chosen = paper.load(options.paper)
+    settings, selection = _settings(options), _selection(options)
+    planned = evaluate.plan(chosen, selection, settings)
+    if not planned:
+        raise BenchError(
+            f"{chosen.name} has no such run",
+            expected="a checkpoint, data set and degradation that `bench plan` lists",
+            todo=f"see bench plan {chosen.name}",
+        )
+    ready = [item for item in planned if not item.problem]
+    if not ready:
+        raise BenchError(f"{planned[0].run}: {planned[0].problem}")
+    failures = []
+    for item in ready:
+        total = evaluate.frame_count(item, selection.clips, settings)
+        try:
+            with _progress(str(item.run), total) as bar:
+                measured = evaluate.execute(item, chosen, selection.clips, settings, bar.update)
+        except BenchError as error:
+            failures.append(item.run)
+            print(f"bench: {error}", file=sys.stderr)
+            continue
+        file = record.path(options.results, *item.run)
+        old = record.read(file) if file.exists() else None
+        record.write(options.results, record.merged(old, measured))
+        print(f"{item.run}: {len(measured.clips)} clips -> {file}")
+    print()
+    differs = _show_table(chosen, options.results, [item.run for item in planned])
+    for item in planned:
+        if item.problem:
+            print(f"not run: {item.run}: {item.problem}")
+    if failures:
+        print(f"failed: {', '.join(map(str, failures))}")
+        return BAD_INPUT
+    return CHECK_FAILED if options.strict and differs else FINE
+
+
+def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -> bool:
+    """Prints the cells of these runs, or every clip where no cell is published for them."""
+    from bench import record, tables
+
+    records = [found for found in record.read_all(results, chosen.name) if _key(found) in runs]
+    judged = [
+        one
+        for one in tables.judge_all(chosen, records)
+        if (chosen.name, one.cell.checkpoint, one.cell.dataset, one.cell.degradation) in runs
+    ]
+    if judged:
+        frame = tables.cells_frame(judged)
+        columns = ["row", "data set", "degradation", "clip", "published", "measured", "verdict"]
+        print(_table(frame[columns].to_numpy().tolist(), columns), end="\n\n")
+    if records:
+        frame = tables.runs_frame(records)
+        frame = frame[frame["protocol"] == "fixed"] if judged else frame
+        print(_table(frame.to_numpy().tolist(), list(frame.columns)), end="\n\n")
+    return any(one.verdict == "differs" for one in judged)
+
+
+def _score(options: argparse.Namespace) -> int:
+    from bench import catalog, protocol, score
+
+    protocols = {name: protocol.parse(name) for name in options.protocol or ["fixed"]}
+    if Path(options.gt).is_dir() or options.gt not in catalog.load():
+        gt = score.gt_clips(Path(options.gt))
+    else:
+        root = catalog.data_root(options.data_root)
+        gt = catalog.gt_clips(catalog.find(catalog.get(options.gt), root))
+    pairs = score.pair(options.sr, gt, options.clip)
+    results = {}
+    with _progress("scoring", sum(len(sr) for sr, _ in pairs.values())) as bar:
+        for clip, (sr, reference) in pairs.items():
+            results[clip] = score.score_clip(
+                sr,
+                reference,
+                protocols,
+                workers=_workers(options),
+                on_frame=bar.update,
+                digests=False,
+            ).scores
+    rows = []
+    for name, wanted in protocols.items():
+        for clip, scores in results.items():
+            psnr, ssim = score.mean(scores[name].psnr), score.mean(scores[name].ssim)
+            rows.append((name, clip or options.sr.name, psnr.text(), ssim.text()))
+        if len(results) > 1:
+            psnr = score.dataset_mean([r[name].psnr for r in results.values()], wanted)
+            ssim = score.dataset_mean([r[name].ssim for r in results.values()], wanted)
+            rows.append((name, wanted.mean_name, psnr.text(), ssim.text()))
+    print(_table(rows, ("protocol", "clip", "PSNR (dB)", "SSIM")))
+    for name, wanted in protocols.items():
+        print(f"{name}: {wanted}")
+    score.export(results, protocols, options.json, options.csv)
+    return FINE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from bench import paper, record, storage, tables
+
+    stale = []
+    for name in options.papers or paper.names():
+        chosen = paper.load(name)
+        records = record.read_all(options.results, name)
+        if options.stdout:
+            if options.format == "markdown":
+                print(tables.document(chosen, records), end="")
+            else:
+                print(
+                    tables.render(
+                        tables.cells_frame(tables.judge_all(chosen, records)), options.format
+                    )
+                )
+            continue
+        file, text = tables.table_path(options.results, name), tables.document(chosen, records)
+        if file.exists() and file.read_text(encoding="utf-8") == text:
+            print(f"{file}: fresh")
+        elif options.check:
+            stale.append(file)
+        else:
+            storage.write_text(file, text)
+            print(f"{file}: written")
+    for file in stale:
+        print(f"{file}: stale; run bench report", file=sys.stderr)
+    return CHECK_FAILED if stale else FINE
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from bench import catalog, doctor
+
+    for line in doctor.examine(catalog.data_root(options.data_root), options.results):
+        print(line)
+    return FINE
+
+
+def _progress(what: str, total: int | None) -> tqdm[Never]:
+    from tqdm import tqdm
+
+    return tqdm(desc=what, total=total, unit="frame", file=sys.stderr, disable=None, leave=False)

@@ -1,0 +1,254 @@
+"""A paper's cells -> runs -> clips restored and scored -> records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import catalog, frames, paper, protocol, record, score
+from bench.catalog import Found
+from bench.errors import BenchError, choices
+from bench.frames import FrameFiles
+from bench.paper import Checkpoint, Paper
+from bench.protocol import Protocol
+from bench.record import ClipRecord, Provenance, Record
+
+Frame = NDArray[np.uint8]
+
+
+class Run(NamedTuple):
+    """One checkpoint on one data set under one degradation: what a record holds."""
+
+    paper: str
+    checkpoint: str
+    dataset: str
+    degradation: str
+
+    def __str__(self) -> str:
+        return f"{self.paper}/{self.checkpoint} on {self.dataset}, {self.degradation}"
+
+
+class Planned(NamedTuple):
+    """A run, the protocols that its published cells need, and why it cannot be run, if so."""
+
+    run: Run
+    protocols: dict[str, Protocol]
+    cells: int
+    problem: BenchError | None
+
+
+class Settings(NamedTuple):
+    """Where things are and how many threads decode and score.
+
+    `released` is a folder of frames that authors released, used instead of those below the data
+    root; `save` is a folder that SR frames are written to.
+    """
+
+    data_root: Path
+    released: Path | None = None
+    save: Path | None = None
+    workers: int = 2
+
+
+class Selection(NamedTuple):
+    """What of a paper is wanted; empty means everything that its cells name."""
+
+    checkpoints: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    degradations: Sequence[str] = ()
+    clips: Sequence[str] = ()
+    protocols: Sequence[str] = ()
+
+
+def plan(chosen: Paper, selection: Selection, settings: Settings) -> list[Planned]:
+    """Every run that the paper's cells name, and those that the selection names beside them.
+
+    A data set that no cell names, such as `sample`, is run under the degradations asked for, else
+    under its first one, with every checkpoint that has a method.
+    """
+    protocols: dict[Run, dict[str, Protocol]] = {}
+    cells: dict[Run, int] = {}
+    for cell in chosen.cells:
+        if cell.checkpoint is None:
+            continue
+        run = Run(chosen.name, cell.checkpoint, cell.dataset, cell.degradation)
+        protocols.setdefault(run, {})
+        cells[run] = cells.get(run, 0) + 1
+        if cell.protocol is not None:
+            protocols[run][cell.protocol] = protocol.PROTOCOLS[cell.protocol]
+    for run in _asked_for(chosen, selection):
+        protocols.setdefault(run, {})
+    wanted = {name: protocol.parse(name) for name in selection.protocols}
+    return [
+        Planned(
+            run,
+            _on(run.dataset, {"fixed": protocol.PROTOCOLS["fixed"], **named, **wanted}),
+            cells.get(run, 0),
+            _problem(chosen, run, settings),
+        )
+        for run, named in protocols.items()
+        if _selected(run, selection)
+    ]
+
+
+def _on(dataset: str, protocols: dict[str, Protocol]) -> dict[str, Protocol]:
+    """The protocols as they apply to the data set: of some, only the centre frame is scored."""
+    if catalog.get(dataset).scored == "all":
+        return protocols
+    return {
+        name: msgspec.structs.replace(wanted, frames="centre", skip=0)
+        for name, wanted in protocols.items()
+    }
+
+
+def _asked_for(chosen: Paper, selection: Selection) -> Iterator[Run]:
+    for name in selection.checkpoints:
+        chosen.checkpoint(name)
+    for name in selection.datasets:
+        dataset = catalog.get(name)
+        named = {cell.degradation for cell in chosen.cells if cell.dataset == name}
+        for degradation in selection.degradations:
+            if degradation not in dataset.degradations:
+                raise BenchError(
+                    f"{dataset.title} has no degradation {degradation!r}",
+                    expected=choices(dataset.degradations),
+                    todo="choose one of them",
+                )
+        for checkpoint, described in chosen.checkpoints.items():
+            if described.method and not (named and not selection.degradations):
+                for degradation in selection.degradations or dataset.degradations[:1]:
+                    yield Run(chosen.name, checkpoint, name, degradation)
+
+
+def _selected(run: Run, selection: Selection) -> bool:
+    return all(
+        not wanted or value in wanted
+        for value, wanted in (
+            (run.checkpoint, selection.checkpoints),
+            (run.dataset, selection.datasets),
+            (run.degradation, selection.degradations),
+        )
+    )
+
+
+def _problem(chosen: Paper, run: Run, settings: Settings) -> BenchError | None:
+    """Why the run cannot start, or None."""
+    checkpoint = chosen.checkpoint(run.checkpoint)
+    try:
+        if checkpoint.missing:
+            return BenchError(checkpoint.missing)
+        if checkpoint.frames and run.dataset not in checkpoint.frames:
+            return BenchError(f"no frames were released for {run.dataset}")
+        found = catalog.find(catalog.get(run.dataset), settings.data_root)
+        if checkpoint.frames:
+            _released(checkpoint, found, settings)
+    except BenchError as error:
+        return error
+    return None
+
+
+def execute(
+    planned: Planned,
+    chosen: Paper,
+    clips: Sequence[str],
+    settings: Settings,
+    on_frame: Callable[[], object] = lambda: None,
+) -> Record:
+    """Restores and scores the clips of one run (all of the data set where none are named)."""
+    run = planned.run
+    found = catalog.find(catalog.get(run.dataset), settings.data_root)
+    checkpoint = chosen.checkpoint(run.checkpoint)
+    provenance = record.provenance(checkpoint_sha256=checkpoint.sha256)
+    measured = [
+        _clip(planned, chosen, checkpoint, found, name, provenance, settings, on_frame)
+        for name in clips or found.clips
+    ]
+    return Record(
+        paper=run.paper,
+        checkpoint=run.checkpoint,
+        dataset=run.dataset,
+        degradation=run.degradation,
+        scale=chosen.scale,
+        clip_count=found.dataset.count,
+        protocols=planned.protocols,
+        clips=sorted(measured, key=lambda clip: clip.clip),
+        provenance={provenance.key: provenance},
+    )
+
+
+def frame_count(planned: Planned, clips: Sequence[str], settings: Settings) -> int | None:
+    """How many frames the run will score, where datasets.yaml tells."""
+    found = catalog.find(catalog.get(planned.run.dataset), settings.data_root)
+    counts = [found.dataset.size(clip).frames for clip in clips or found.clips]
+    return sum(count for count in counts if count) if all(counts) else None
+
+
+def _clip(  # noqa: PLR0917
+    planned: Planned,
+    chosen: Paper,
+    checkpoint: Checkpoint,
+    found: Found,
+    name: str,
+    provenance: Provenance,
+    settings: Settings,
+    on_frame: Callable[[], object],
+) -> ClipRecord:
+    run = planned.run
+    clip = catalog.open_clip(found, name, run.degradation, chosen.scale)
+    lr_sha256 = lr_origin = None
+    sr: Iterable[Frame]
+    if checkpoint.frames:
+        sr = _released(checkpoint, found, settings)[name]
+    else:
+        lr = list(frames.in_order(clip.lr.__getitem__, range(len(clip.lr)), settings.workers))
+        catalog.check_lr(clip, run.degradation, chosen.scale)
+        lr_sha256, lr_origin = score.digest(lr), clip.lr_origin
+        sr = paper.method(checkpoint)(lr, chosen.scale)
+    if settings.save:
+        folder = settings.save.joinpath(*run[:2], f"{run.dataset}-{run.degradation}", name)
+        sr = _saved(sr, folder)
+    try:
+        scored = score.score_clip(
+            sr, clip.gt, planned.protocols, workers=settings.workers, on_frame=on_frame
+        )
+    except BenchError as error:
+        raise BenchError(f"{run}, clip {name}: {error}") from error
+    return record.clip_record(name, scored, provenance, lr_sha256, lr_origin)
+
+
+def _saved(sr: Iterable[Frame], folder: Path) -> Iterator[Frame]:
+    for index, frame in enumerate(sr):
+        frames.write(folder / f"{index:08d}.png", frame)
+        yield frame
+
+
+def _released(checkpoint: Checkpoint, found: Found, settings: Settings) -> dict[str, FrameFiles]:
+    """Released frames of every clip, from the given folder or from below the data set's root."""
+    if settings.released:
+        folders = frames.clip_folders(settings.released)
+        lacking = [clip for clip in found.clips if clip not in folders]
+        if lacking:
+            raise BenchError(
+                f"{settings.released} lacks frames of {', '.join(lacking)}",
+                expected="a folder of frames for each of " + ", ".join(found.clips),
+                found=", ".join(filter(None, folders)) or "frames of one clip",
+                todo="give the folder that holds one folder a clip",
+            )
+        return {clip: FrameFiles(frames.frame_files(folders[clip])) for clip in found.clips}
+    templates = checkpoint.frames[found.dataset.name]
+    for base in (found.root, settings.data_root):
+        for template in templates:
+            places = {clip: base / template.format(clip=clip) for clip in found.clips}
+            if all(place.is_dir() for place in places.values()):
+                return {clip: FrameFiles(frames.frame_files(p)) for clip, p in places.items()}
+    raise BenchError(
+        f"released frames ({checkpoint.title}) not found",
+        expected=choices(templates),
+        found=f"none of them in {found.root}",
+        todo="name their folder with --frames; they are at " + ", ".join(checkpoint.sources),
+    )

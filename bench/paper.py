@@ -1,0 +1,179 @@
+"""paper.yaml -> Paper: published cells with their sources, checkpoints, and verdicts on cells."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.resources
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import protocol, storage
+from bench.errors import BenchError, choices
+
+Frame = NDArray[np.uint8]
+Method = Callable[[Sequence[Frame], int], Iterator[Frame]]
+"""LR frames of a whole clip, uint8 RGB (h, w, 3) each, and the scale -> SR frames in order."""
+
+Printed = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+$")]
+GROUP = "bench.papers"
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where numbers were published. `kind` is how they were read: an image, a log, a README."""
+
+    where: str
+    kind: str | None = None
+    note: str | None = None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One way of the paper to make SR frames.
+
+    method       `module:function` that restores a clip (see `Method`)
+    frames       data set -> folders of frames that the authors released, `{clip}` in each; used
+                 instead of a method
+    missing      why it cannot be run here, where neither exists
+    """
+
+    title: str
+    method: str | None = None
+    frames: dict[str, list[str]] = {}
+    missing: str | None = None
+    sources: list[str] = []
+    sha256: str | None = None
+    licence: str | None = None
+    note: str | None = None
+
+    @property
+    def state(self) -> str:
+        """What it takes to run it, in a few words."""
+        if self.missing:
+            return f"cannot run: {self.missing}"
+        return "scored from released frames" if self.frames else "no weights needed"
+
+    def __post_init__(self) -> None:
+        if bool(self.method) + bool(self.frames) + bool(self.missing) != 1:
+            raise ValueError("exactly one of method, frames and missing must be given")
+
+
+class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One published number: PSNR and SSIM as printed, under a protocol, from a source.
+
+    `protocol` is null where the source does not state one; `clip` is null for the whole data set;
+    `verified` is false for numbers from memory, which earn no verdict.
+    """
+
+    row: str
+    dataset: str
+    degradation: str
+    checkpoint: str | None
+    protocol: str | None
+    psnr: Printed | None
+    ssim: Printed | None
+    source: str
+    clip: str | None = None
+    verified: bool = True
+    note: str | None = None
+
+
+class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A publication: its cells, its checkpoints, the sources of its numbers."""
+
+    schema: Literal[1]
+    title: str
+    scale: int
+    sources: dict[str, Source]
+    checkpoints: dict[str, Checkpoint]
+    cells: list[Cell]
+    note: str | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for number, cell in enumerate(self.cells):
+            where = f"cells[{number}] ({cell.row}, {cell.dataset})"
+            if cell.source not in self.sources:
+                raise ValueError(f"{where}: source {cell.source!r} is not among the sources")
+            if cell.checkpoint is not None and cell.checkpoint not in self.checkpoints:
+                raise ValueError(f"{where}: no checkpoint {cell.checkpoint!r}")
+            if cell.protocol is not None and cell.protocol not in protocol.PROTOCOLS:
+                raise ValueError(f"{where}: unknown protocol {cell.protocol!r}")
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint of that name."""
+        if name not in self.checkpoints:
+            raise BenchError(
+                f"{self.name} has no checkpoint {name!r}",
+                expected=choices(self.checkpoints),
+                todo="choose one of them",
+            )
+        return self.checkpoints[name]
+
+
+def names() -> list[str]:
+    """The names of the installed papers, sorted."""
+    return sorted(_entry_points())
+
+
+def load(name: str) -> Paper:
+    """The paper of that name, from the paper.yaml of its package."""
+    packages = _entry_points()
+    if name not in packages:
+        raise BenchError(
+            "unknown paper", expected=choices(packages), found=repr(name), todo="choose one"
+        )
+    folder = importlib.resources.files(packages[name])
+    return read(Path(str(folder)) / "paper.yaml", name)
+
+
+def read(path: Path, name: str) -> Paper:
+    """The paper that the file describes."""
+    return msgspec.structs.replace(storage.read_yaml(path, Paper), name=name)
+
+
+def method(checkpoint: Checkpoint) -> Method:
+    """The function that restores a clip, imported."""
+    module, _, attribute = (checkpoint.method or "").partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BenchError(
+            f"cannot import the method {checkpoint.method!r}",
+            expected="module:function",
+            found=str(error),
+            todo="mend `method` in paper.yaml or install what it needs",
+        ) from error
+    return found  # type: ignore[no-any-return]
+
+
+def rounded(measured: float, published: str) -> str:
+    """The measured value with as many decimals as the published one.
+
+    >>> rounded(23.78358, "23.78")
+    '23.78'
+    """
+    return str(Decimal(measured).quantize(_unit(published)))
+
+
+def agrees(measured: float, published: str) -> bool:
+    """Whether the measured value rounds to the published one within one unit of its last digit.
+
+    >>> agrees(21.7939, "21.80"), agrees(0.5428, "0.5246")
+    (True, False)
+    """
+    return abs(Decimal(rounded(measured, published)) - Decimal(published)) <= _unit(published)
+
+
+def _unit(published: str) -> Decimal:
+    return Decimal(1).scaleb(Decimal(published).as_tuple().exponent)  # type: ignore[arg-type]
+
+
+def _entry_points() -> dict[str, str]:
+    found = importlib.metadata.entry_points(group=GROUP)
+    return {entry.name: entry.value for entry in found}

@@ -1,0 +1,113 @@
+"""Structured text files: read into typed structs, written whole or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from bench.errors import BenchError
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+def read_yaml(path: Path, kind: type[Struct]) -> Struct:
+    """The YAML file as a `kind`; unknown keys, missing keys and wrong types are refused."""
+    import yaml
+
+    text = _read_text(path)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        data = yaml.load(text, Loader=loader)  # noqa: S506 - both loaders are the safe one
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise BenchError(
+            f"{where} is not YAML", expected="YAML", found=problem, todo="mend that line"
+        ) from error
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(path, error) from error
+
+
+def read_json(path: Path, kind: type[Struct]) -> Struct:
+    """The JSON file as a `kind`; unknown keys, missing keys and wrong types are refused."""
+    try:
+        return msgspec.json.decode(_read_text(path), type=kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(path, error) from error
+    except msgspec.DecodeError as error:
+        raise BenchError(
+            f"{path} is not JSON", expected="JSON", found=str(error), todo="restore the file"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` as UTF-8; under its name the file is whole or absent."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file in the folder of `path` that takes its place if the block succeeds.
+
+    Whatever happens, nothing half-written stays behind; a full disk or a read-only folder becomes
+    a BenchError.
+    """
+    part: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+        ) as file:
+            part = Path(file.name)
+        yield part
+        part.chmod(0o666 & ~_umask())  # temporary files are private, results are not
+        part.replace(path)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {path}",
+            found=error.strerror or str(error),
+            todo="free some space or choose another folder",
+        ) from error
+    finally:
+        if part is not None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    import os
+
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BenchError(
+            f"cannot read {path}",
+            expected="a UTF-8 text file",
+            found=getattr(error, "strerror", None) or "other bytes",
+            todo="check the path",
+        ) from error
+
+
+def _invalid(path: Path, error: msgspec.ValidationError) -> BenchError:
+    # msgspec says "Expected `int`, got `str` - at `$.datasets.vid4`".
+    problem, _, key = str(error).partition(" - at ")
+    key = key.strip("`").removeprefix("$").lstrip(".") or "the top level"
+    expected, _, found = problem.removeprefix("Expected ").partition(", got ")
+    if not found:
+        return BenchError(f"{path}: {key}: {problem}", todo="mend that key")
+    return BenchError(f"{path}: {key}", expected=expected, found=found, todo="mend that key")

@@ -1,0 +1,194 @@
+"""Records and papers -> data frames -> Markdown, LaTeX, CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+from tabulate import tabulate
+
+from bench import catalog, paper, protocol
+from bench.paper import Cell, Paper
+from bench.record import Record
+
+Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
+Format = Literal["markdown", "latex", "csv"]
+DAGGER = "\N{DAGGER}"
+
+
+class Judged(NamedTuple):
+    """A cell beside what was measured: values where there are any, the verdict, and the reason."""
+
+    cell: Cell
+    psnr: float | None
+    ssim: float | None
+    verdict: Verdict
+    reason: str
+    extra: str  # such as "3 of 171 frames identical"
+
+
+def judge_all(chosen: Paper, records: Sequence[Record]) -> list[Judged]:
+    """Every cell of the paper beside what was measured."""
+    return [judge(chosen, cell, records) for cell in chosen.cells]
+
+
+def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
+    """The verdict on one cell.
+
+    `reproduced`: every printed value is what the measured one rounds to, give or take one unit of
+    the last printed digit. `not run` and `no verdict` carry their reason.
+    """
+    if cell.protocol is None:
+        return Judged(cell, None, None, "not run", "the source does not state its protocol", "")
+    if cell.checkpoint is None:
+        return Judged(cell, None, None, "not run", "published only", "")
+    wanted = (chosen.name, cell.checkpoint, cell.dataset, cell.degradation)
+    found = next((r for r in records if _identity(r) == wanted), None)
+    name = found.name_of(protocol.PROTOCOLS[cell.protocol]) if found else None
+    if found is None or name is None or (cell.clip and not found.clip(cell.clip)):
+        return Judged(cell, None, None, "not run", _why_not(chosen, cell), "")
+    if cell.clip is None and not found.complete:
+        reason = f"{len(found.clips)} of {found.clip_count} clips"
+        return Judged(cell, None, None, "no verdict", reason, "")
+    psnr, ssim = found.mean(name, cell.clip)
+    extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
+    if not cell.verified:
+        return Judged(cell, psnr.value, ssim.value, "no verdict", "unverified number", extra)
+    pairs = [(psnr.value, cell.psnr), (ssim.value, cell.ssim)]
+    agree = all(paper.agrees(value, printed) for value, printed in pairs if printed is not None)
+    return Judged(cell, psnr.value, ssim.value, "reproduced" if agree else "differs", "", extra)
+
+
+def _identity(record: Record) -> tuple[str, str, str, str]:
+    return (record.paper, record.checkpoint, record.dataset, record.degradation)
+
+
+def _why_not(chosen: Paper, cell: Cell) -> str:
+    """Why a cell has no record, in words that hold on any machine."""
+    checkpoint = chosen.checkpoint(cell.checkpoint or "")
+    title = catalog.get(cell.dataset).title
+    if checkpoint.missing:
+        return checkpoint.missing
+    if checkpoint.frames and cell.dataset not in checkpoint.frames:
+        return f"no frames were released for {title}"
+    return f"not measured yet: `bench run {chosen.name} --dataset {cell.dataset}`"
+
+
+def cells_frame(judged: Sequence[Judged]) -> pd.DataFrame:
+    """One row per published cell: published, measured, difference, verdict, protocol, source."""
+    rows = []
+    for one in judged:
+        cell = one.cell
+        described = protocol.PROTOCOLS[cell.protocol] if cell.protocol else None
+        rows.append(
+            {
+                "row": cell.row,
+                "data set": catalog.get(cell.dataset).title,
+                "degradation": cell.degradation,
+                "clip": cell.clip or "mean",
+                "published": _pair(cell.psnr, cell.ssim) + ("" if cell.verified else DAGGER),
+                "measured": _pair(_fixed(one.psnr), _fixed(one.ssim))
+                + (f" ({one.extra})" if one.extra else ""),
+                "difference": _pair(
+                    _difference(one.psnr, cell.psnr), _difference(one.ssim, cell.ssim)
+                ),
+                "verdict": one.verdict + (f": {one.reason}" if one.reason else ""),
+                "protocol": f"{cell.protocol}: {described}" if described else "not stated",
+                "source": cell.source,
+                "note": cell.note or "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per run, protocol and clip, and one for the mean: PSNR in dB and SSIM."""
+    rows = []
+    for record in records:
+        title = catalog.get(record.dataset).title
+        for name in sorted(record.protocols, key=lambda name: (name != "fixed", name)):
+            clips: list[str | None] = [clip.clip for clip in record.clips]
+            for clip in [*clips, None]:
+                psnr, ssim = record.mean(name, clip)
+                mean = "mean" if record.complete else _partial(record)
+                rows.append(
+                    {
+                        "checkpoint": record.checkpoint,
+                        "data set": title,
+                        "degradation": record.degradation,
+                        "protocol": name,
+                        "clip": clip or mean,
+                        "PSNR": psnr.text() if clip or record.complete else "",
+                        "SSIM": ssim.text() if clip or record.complete else "",
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def _partial(record: Record) -> str:
+    return f"{len(record.clips)} of {record.clip_count} clips"
+
+
+def render(frame: pd.DataFrame, form: Format) -> str:
+    """The data frame as text in that format; numbers stay as they were written."""
+    if form == "csv":
+        return str(frame.to_csv(index=False, lineterminator="\n"))
+    style = {"markdown": "github", "latex": "latex_booktabs"}[form]
+    table = frame.drop(columns="note", errors="ignore")
+    rows, headers = table.to_numpy().tolist(), list(table.columns)
+    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True))
+
+
+def document(chosen: Paper, records: Sequence[Record]) -> str:
+    """results/tables/<paper>.md: published beside measured, notes, sources, every run by clip."""
+    frame = cells_frame(judge_all(chosen, records))
+    marks, notes = [], []
+    for note in frame["note"]:
+        if note and note not in notes:
+            notes.append(note)
+        marks.append(f" [{notes.index(note) + 1}]" if note else "")
+    frame["published"] += pd.Series(marks, dtype=object)
+    counts = frame["verdict"].str.partition(":")[0].value_counts()
+    order = ("reproduced", "differs", "no verdict", "not run")
+    summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if verdict in counts)
+    parts = [
+        f"# {chosen.title}",
+        f"Generated by `bench report {chosen.name}` from `results/records/{chosen.name}`.",
+        chosen.note or "",
+        f"## Published and measured\n\nPSNR in dB / SSIM. {len(frame)} cells: {summary}.",
+        render(frame, "markdown"),
+        "\n".join(f"[{number}] {note}  " for number, note in enumerate(notes, 1)),
+        f"{DAGGER} from memory, without a source; no verdict."
+        if not all(cell.verified for cell in chosen.cells)
+        else "",
+        "Sources:\n\n" + "\n".join(f"- {name}: {_source(chosen, name)}" for name in chosen.sources),
+    ]
+    if records:
+        parts += ["## Every run, clip by clip", render(runs_frame(records), "markdown")]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _source(chosen: Paper, name: str) -> str:
+    source = chosen.sources[name]
+    return "; ".join(part for part in (source.where, source.kind, source.note) if part)
+
+
+def table_path(results: Path, name: str) -> Path:
+    """Where the paper's table lies below the results folder."""
+    return results / "tables" / f"{name}.md"
+
+
+def _pair(psnr: str | None, ssim: str | None) -> str:
+    return "" if psnr is None and ssim is None else f"{psnr or '-'} / {ssim or '-'}"
+
+
+def _fixed(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4f}"
+
+
+def _difference(measured: float | None, published: str | None) -> str | None:
+    if measured is None or published is None:
+        return None
+    return f"{measured - float(published):+.4f}"

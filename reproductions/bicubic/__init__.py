@@ -1,0 +1,1 @@
+"""Bicubic interpolation: the baseline row of the papers' tables."""

@@ -1,0 +1,18 @@
+"""MATLAB-style bicubic enlargement of every frame by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.degrade import upsample
+
+Frame = NDArray[np.uint8]
+
+
+def restore(lr: Sequence[Frame], scale: int) -> Iterator[Frame]:
+    """SR frames, uint8 (scale h, scale w, 3), one for each LR frame (h, w, 3)."""
+    for frame in lr:
+        yield upsample(frame, scale)
