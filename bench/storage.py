@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -33,7 +35,7 @@ def read_yaml(path: Path, kind: type[Struct]) -> Struct:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(path, error) from error
+        raise _invalid(path, _named(data, kind, error)) from error
 
 
 def read_json(path: Path, kind: type[Struct]) -> Struct:
@@ -84,8 +86,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _umask() -> int:
-    import os
-
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -103,9 +103,38 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _invalid(path: Path, error: msgspec.ValidationError) -> BenchError:
+def _named(data: Any, kind: type[Struct], error: msgspec.ValidationError) -> str:
+    """The error's text with the keys of mappings, for which msgspec writes `[...]`."""
+    problem, _, where = str(error).rpartition(" - at ")
+    place, names = data, ""
+    for name, index, any_key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", where):
+        key = _key_at_fault(data, place, kind, str(error)) if any_key else name or int(index)
+        place = place[key]
+        names += f"[{index}]" if index else f".{key}"
+    return f"{problem} - at `${names}`" if names else str(error)
+
+
+def _key_at_fault(data: Any, mapping: dict[Any, Any], kind: type[Struct], text: str) -> Any:
+    """The key of `mapping`, a part of `data`, that alone still gives the same error."""
+    whole = dict(mapping)
+    try:
+        for key, value in whole.items():
+            mapping.clear()
+            mapping[key] = value
+            try:
+                msgspec.convert(data, kind)
+            except msgspec.ValidationError as again:
+                if str(again) == text:
+                    return key
+    finally:
+        mapping.clear()
+        mapping.update(whole)
+    return next(iter(whole))
+
+
+def _invalid(path: Path, text: object) -> BenchError:
     # msgspec says "Expected `int`, got `str` - at `$.datasets.vid4`".
-    problem, _, key = str(error).partition(" - at ")
+    problem, _, key = str(text).partition(" - at ")
     key = key.strip("`").removeprefix("$").lstrip(".") or "the top level"
     expected, _, found = problem.removeprefix("Expected ").partition(", got ")
     if not found:

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench import catalog, cli, frames
+
+Frame = NDArray[np.uint8]
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not os.environ.get("BENCH_TEST_DATA"):
+        skip = pytest.mark.skip(reason="BENCH_TEST_DATA names no folder of real frames")
+        for item in items:
+            if item.get_closest_marker("data"):
+                item.add_marker(skip)
+
+
+@pytest.fixture
+def data() -> Path:
+    """The folder of real frames."""
+    return Path(os.environ["BENCH_TEST_DATA"])
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No test sees the user's data or cache, or writes into the checkout."""
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    yield
+    catalog.load.cache_clear()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20261120)
+
+
+@pytest.fixture
+def noise(rng: np.random.Generator) -> Callable[..., NDArray[np.uint8]]:
+    """Random uint8 frames of a shape."""
+
+    def draw(*shape: int) -> NDArray[np.uint8]:
+        return rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+    return draw
+
+
+@pytest.fixture
+def put(noise: Callable[..., Frame]) -> Callable[..., list[Frame]]:
+    """Writes random frames into a folder and returns them."""
+
+    def write(folder: Path, count: int = 3, height: int = 16, width: int = 20) -> list[Frame]:
+        written = [noise(height, width) for _ in range(count)]
+        for index, frame in enumerate(written):
+            frames.write(folder / f"{index:08d}.png", frame)
+        return written
+
+    return write
+
+
+@pytest.fixture
+def bench(
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: exit code, output, errors."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import math
+
+import msgspec
+import pytest
+
+from bench import record, score
+from bench.errors import BenchError
+from bench.protocol import PROTOCOLS, Protocol
+
+
+def clip(noise, name: str, provenance, protocols=("fixed",)):
+    gt = noise(3, 32, 40)
+    sr = 255 - gt
+    sr[1] = gt[1]
+    scored = score.score_clip(sr, list(gt), {p: PROTOCOLS[p] for p in protocols})
+    return record.clip_record(name, scored, provenance, None, None)
+
+
+def make(noise, names, count=2, protocols=("fixed",), provenance=None):
+    provenance = provenance or record.provenance()
+    return record.Record(
+        paper="p",
+        checkpoint="c",
+        dataset="vid4",
+        degradation="bi",
+        scale=4,
+        clip_count=count,
+        protocols={p: PROTOCOLS[p] for p in protocols},
+        clips=[clip(noise, name, provenance, protocols) for name in names],
+        provenance={provenance.key: provenance},
+    )
+
+
+def test_round_trip(tmp_path, noise):
+    made = make(noise, ["city", "walk"])
+    file = record.write(tmp_path, made)
+    assert file == tmp_path / "records/p/c/vid4-bi.json"
+    assert record.read(file) == made
+    text = file.read_text()
+    assert text.endswith("}\n")
+    assert not text.endswith("\n\n")
+    data = json.loads(text)
+    assert data["schema"] == 1
+    assert list(data) == sorted(data)
+    assert data["clips"][0]["scores"]["fixed"]["psnr"][1] == "inf"
+    assert record.read_all(tmp_path) == record.read_all(tmp_path, "p") == [made]
+    assert record.read_all(tmp_path, "q") == []
+    record.write(tmp_path, made)
+    assert file.read_text() == text
+
+
+def test_means_and_completeness(noise):
+    made = make(noise, ["city", "walk"])
+    psnr, ssim = made.mean("fixed")
+    assert made.complete
+    assert (psnr.infinite, psnr.total) == (2, 6)
+    assert math.isfinite(psnr.value)
+    assert ssim.infinite == 0
+    assert made.mean("fixed", "walk")[0].total == 3
+    assert not make(noise, ["city"]).complete
+
+
+def test_name_of_goes_by_hash(noise):
+    made = make(noise, ["city"], protocols=("fixed", "rgb-crop0"))
+    assert made.name_of(Protocol()) == "fixed"
+    assert made.name_of(Protocol(channel="rgb", border=0)) == "rgb-crop0"
+    assert made.name_of(Protocol(border=2)) is None
+
+
+def test_provenance_says_where_a_number_came_from():
+    made = record.provenance(checkpoint_sha256="ab")
+    assert made.packages["numpy"] == __import__("numpy").__version__
+    assert made.checkpoint_sha256 == "ab"
+    assert made.device == record.cpu_model()
+    assert made.measured_at.endswith("Z")
+    assert len(made.key) == 8
+
+
+def test_merging_keeps_clips_measured_in_the_same_way(noise):
+    old = make(noise, ["city", "foliage"], count=4)
+    new = make(noise, ["city", "walk"], count=4)
+    merged = record.merged(old, new)
+    assert [c.clip for c in merged.clips] == ["city", "foliage", "walk"]
+    assert merged.clip("city") == new.clip("city")
+    assert merged.clip("foliage") == old.clip("foliage")
+    assert set(merged.provenance) == {c.provenance for c in merged.clips}
+    assert record.merged(None, new) == new
+    wider = make(noise, ["walk"], count=4, protocols=("fixed", "rgb-crop0"))
+    assert record.merged(old, wider) == wider
+    narrower = record.merged(wider, new)
+    assert list(narrower.protocols) == ["fixed"]
+    assert record.merged(msgspec.structs.replace(old, scale=2), new) == new
+
+
+def test_files_from_elsewhere(tmp_path, noise):
+    file = record.write(tmp_path, make(noise, ["city"]))
+    data = json.loads(file.read_text())
+    file.write_text(json.dumps(data | {"schema": 2, "new": "field"}))
+    with pytest.raises(BenchError, match="written by a newer version of bench: expected schema 1"):
+        record.read(file)
+    file.write_text(json.dumps(data | {"new": "field"}))
+    with pytest.raises(BenchError, match="unknown field `new`"):
+        record.read(file)
+    file.write_text(json.dumps(data)[:300])
+    with pytest.raises(BenchError, match="is not JSON"):
+        record.read(file)
