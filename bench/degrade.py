@@ -100,7 +100,7 @@ def _apply(frame: Frame, rows: csr_array, columns: csr_array) -> Frame:
     )
     across = columns @ down.transpose(1, 0, 2).reshape(width, out_height * 3)
     level = np.floor(across.reshape(out_width, out_height, 3).transpose(1, 0, 2) + 0.5)
-    lr: Frame = np.clip(level, 0, 255).astype(np.uint8)
+    lr: Frame = np.clip(level, 0, 255).astype(np.uint8, order="C")
     return lr
 
 

@@ -99,11 +99,14 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for number, cell in enumerate(self.cells):
             where = f"cells[{number}] ({cell.row}, {cell.dataset})"
             if cell.source not in self.sources:
-                raise ValueError(f"{where}: source {cell.source!r} is not among the sources")
+                expected = choices(self.sources)
+                raise ValueError(f"{where}: {expected}, found source {cell.source!r}")
             if cell.checkpoint is not None and cell.checkpoint not in self.checkpoints:
-                raise ValueError(f"{where}: no checkpoint {cell.checkpoint!r}")
+                expected = choices(self.checkpoints)
+                raise ValueError(f"{where}: {expected}, found checkpoint {cell.checkpoint!r}")
             if cell.protocol is not None and cell.protocol not in protocol.PROTOCOLS:
-                raise ValueError(f"{where}: unknown protocol {cell.protocol!r}")
+                expected = choices(protocol.PROTOCOLS)
+                raise ValueError(f"{where}: {expected}, found protocol {cell.protocol!r}")
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name."""

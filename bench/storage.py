@@ -105,7 +105,7 @@ def _read_text(path: Path) -> str:
 
 def _named(data: Any, kind: type[Struct], error: msgspec.ValidationError) -> str:
     """The error's text with the keys of mappings, for which msgspec writes `[...]`."""
-    problem, _, where = str(error).rpartition(" - at ")
+    problem, _, where = str(error).partition(" - at ")
     place, names = data, ""
     for name, index, any_key in re.findall(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])", where):
         key = _key_at_fault(data, place, kind, str(error)) if any_key else name or int(index)

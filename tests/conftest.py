@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench import catalog, cli, frames
+from bench import catalog, cli, frames, paper
 
 Frame = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent
@@ -83,3 +83,10 @@ def bench(
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> paper.Paper:
+    """The paper of tests/toypaper, the only one that is installed."""
+    monkeypatch.setattr(paper, "_entry_points", lambda: {"toy": "toypaper"})
+    return paper.load("toy")

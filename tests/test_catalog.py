@@ -145,7 +145,7 @@ def test_lr_is_read_where_it_is_there_and_checked(tmp_path, clips):
     with pytest.raises(BenchError, match=r"LR of small/a is not bd: .* inf dB against bd-duf"):
         catalog.check_lr(wrong, "bd")
     lay(tmp_path / "small", "BDx4/{clip}", {"a": made["bd"]["b"]})
-    with pytest.raises(BenchError, match="does not match its GT|is not bd"):
+    with pytest.raises(BenchError, match=r"does not match its GT|is not bd"):
         catalog.check_lr(catalog.open_clip(found, "a", "bd"), "bd")
 
 

@@ -60,7 +60,7 @@ def test_bd_duf_is_a_reflected_gaussian_and_a_stride(noise):
 
 
 def imresize(image, scale):
-    """MATLAB's imresize by its definition, one output sample at a time; `scale` below or above 1."""
+    """MATLAB's imresize by its definition, one sample at a time; `scale` below or above 1."""
 
     def cubic(x):
         x = abs(x)

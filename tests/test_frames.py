@@ -98,11 +98,11 @@ def test_bad_files_are_told_in_one_line(tmp_path, kind, words):
 
 
 def test_missing_and_empty_folders(tmp_path):
-    with pytest.raises(BenchError, match="cannot read the folder .*No such file"):
+    with pytest.raises(BenchError, match=r"cannot read the folder .*No such file"):
         frames.frame_files(tmp_path / "nowhere")
     folder = tmp_path / "empty"
     folder.mkdir()
-    with pytest.raises(BenchError, match="no frames in .* found an empty folder"):
+    with pytest.raises(BenchError, match=r"no frames in .* found an empty folder"):
         frames.frame_files(folder)
     (folder / "a.jpg").write_text("")
     with pytest.raises(BenchError, match=r"expected files ending in .png or .bmp, found a.jpg"):
@@ -167,6 +167,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, noise, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(BenchError, match="cannot write .*: found No space left on device"):
+    with pytest.raises(BenchError, match=r"cannot write .*: found No space left on device"):
         frames.write(tmp_path / "a.png", noise(4, 4))
     assert not list(tmp_path.glob("*a.png*"))

@@ -58,7 +58,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
             part.write_text("half of the n")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(BenchError, match="cannot write .*a.txt: found No space left"):
+    with pytest.raises(BenchError, match=r"cannot write .*a.txt: found No space left"):
         fail()
     assert path.read_text() == "old"
     assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
@@ -66,7 +66,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BenchError, match="cannot write .*; free some space or choose another"):
+    with pytest.raises(BenchError, match=r"cannot write .*; free some space or choose another"):
         storage.write_text(tmp_path / "file" / "a.txt", "x")
 
 

@@ -1,0 +1,124 @@
+"""What the documents say is true: commands run, links lead somewhere, doctests pass."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bench as package
+from bench import cli, frames, sample
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+SETUP = [body.strip() for kind, body in BLOCKS if kind == "sh" and "nox" in body]
+
+
+@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(package.__path__)])
+def test_doctests(name):
+    if name != "__main__":
+        assert doctest.testmod(importlib.import_module(f"bench.{name}")).failed == 0
+
+
+def test_the_two_commands_name_sessions_that_exist_and_ci_runs_the_second():
+    assert len(SETUP) == 2
+    assert SETUP[0].endswith("nox -s demo")
+    assert SETUP[1].endswith("nox -s tests")
+    text = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    assert "\ndef demo(" in text
+    assert "\ndef tests(" in text
+    assert SETUP[1] in (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert subprocess.run(["bash", "-n", ROOT / ".ci/run"], check=True).returncode == 0
+
+
+def test_readme_commands_run(bench, tmp_path, monkeypatch):
+    """Every `bench` command of the README, on the sample set in place of Vid4."""
+    monkeypatch.chdir(tmp_path)
+    for name in sample.names():
+        for i, frame in enumerate(sample.clip(name)):
+            for folder in ("MY-FRAMES", "GT", "VSR-DUF/results/52L/G"):
+                frames.write(tmp_path / folder / name / f"{i}.png", frame)
+    commands = [
+        line.partition("#")[0].strip()
+        for kind, body in BLOCKS
+        if kind == "sh"
+        for line in body.splitlines()
+        if line.startswith("bench ")
+    ]
+    assert len(commands) == 9
+    for command in commands:
+        words = shlex.split(command)[1:]
+        cli._parser().parse_args(words)  # noqa: SLF001
+        if words[:2] == ["report", "--check"]:
+            bench("report")
+        if "DATA" in words and words[0] == "run":
+            continue  # needs the real frames: test_cli runs these two on them
+        code, _, err = bench(*[w.replace("vid4", "sample").replace("city", "pan") for w in words])
+        assert (code, err) == (0, ""), command
+
+
+def test_readme_python_runs(noise):
+    code = next(body for kind, body in BLOCKS if kind == "python")
+    gt = noise(2, 40, 48)
+    lines = code.replace('degrade(gt, "bi")', 'degrade(gt[0], "bi")')
+    exec(lines, {"sr": 255 - gt, "gt": gt, "np": np})  # noqa: S102
+
+
+def test_links_lead_to_files():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_readme_table_is_in_the_committed_one():
+    table = (ROOT / "results/tables/duf.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| ([\d. /]+) \| ([\d. /]+) \| (\w+) \|$", README, re.MULTILINE)
+    assert len(rows) == 3
+    for published, measured, verdict in rows:
+        line = rf"\| {published}(?: \[\d\])? +\| {measured} +\| [^|]+\| {verdict} +\|"
+        assert re.search(line, table), published
+
+
+def test_import_bench_is_light_and_reaches_every_module():
+    code = (
+        "import sys, bench\n"
+        "assert not {'numpy', 'torch', 'msgspec'} & set(sys.modules)\n"
+        "bench.metrics.psnr, bench.degrade.degrade, bench.cli.main\n"
+        "try: bench.nothing\n"
+        "except AttributeError: pass\n"
+        "else: sys.exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_import_runs_upward():
+    """The floors of the house; a module imports only from lower floors or its own."""
+    floors = [
+        {"errors"},
+        {"storage"},
+        {"protocol", "metrics", "degrade", "frames"},
+        {"sample", "score", "catalog", "paper", "record"},
+        {"evaluate", "tables", "doctor"},
+        {"cli"},
+        {"__main__"},
+    ]
+    level = {name: i for i, floor in enumerate(floors) for name in floor}
+    modules = {file.stem: file.read_text() for file in (ROOT / "bench").glob("*.py")}
+    modules.pop("__init__")
+    assert set(modules) == set(level)
+    for name, text in modules.items():
+        assert "reproductions" not in re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)
+        found = set(re.findall(r"^\s*from bench\.(\w+) import", text, re.MULTILINE))
+        for line in re.findall(r"^\s*from bench import (.+)$", text, re.MULTILINE):
+            found |= set(re.findall(r"\w+", line))
+        for other in found & set(level):
+            assert level[other] <= level[name], f"{name} imports {other}"
+            assert not (level[other] == level[name] <= 2), f"{name} imports {other}"

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import reproductions
+from bench import catalog, paper
+from bench.errors import BenchError
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_papers_are_found_by_entry_point():
+    folders = sorted(p.parent.name for p in ROOT.glob("reproductions/*/paper.yaml"))
+    assert reproductions.names() == folders
+    for name in folders:
+        assert reproductions.load(name).name == name
+
+
+@pytest.mark.parametrize("name", paper.names())
+def test_papers_name_what_exists(name):
+    loaded = paper.load(name)
+    for cell in loaded.cells:
+        dataset = catalog.get(cell.dataset)
+        assert cell.degradation in dataset.degradations
+        assert cell.clip is None or dataset.clips is None or cell.clip in dataset.clips
+    for checkpoint in loaded.checkpoints.values():
+        if checkpoint.method:
+            assert callable(paper.method(checkpoint))
+    assert {cell.source for cell in loaded.cells} == set(loaded.sources)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["bicubic", "duf"])
+def test_published_numbers_are_those_of_the_facts(name, data):
+    facts = yaml.safe_load((data.parent / "facts" / "published.yaml").read_text())
+    systems = {"bicubic": {"Bicubic"}, "duf": {"DUF", "DUF_52L"}}[name]
+    known = {
+        (row["source"], row.get("clip"), f"{row['psnr']:.2f}", float(row["ssim"]))
+        for row in facts["results"] + facts["per_clip"]
+        if row["system"] in systems
+    }
+    if name == "duf":  # printed beside the figures of BasicSR's port
+        outputs = {row.get("official_outputs") for row in facts["results"]} - {None}
+        pairs = [text.split("/") for text in outputs]
+        known |= {("basicsr-modelzoo", None, psnr, float(ssim)) for psnr, ssim in pairs}
+    ours = {
+        (cell.source, cell.clip, cell.psnr, float(cell.ssim)) for cell in paper.load(name).cells
+    }
+    assert ours == {row for row in known if row in ours}
+    assert len(known - ours) == (2 if name == "duf" else 0) or not known - ours
+
+
+@pytest.mark.parametrize(
+    ("measured", "published", "expected"),
+    [
+        (23.7836, "23.78", True),
+        (21.7939, "21.80", True),
+        (21.7849, "21.80", False),
+        (27.3742, "27.38", True),
+        (27.34, "27.38", False),
+        (0.5428, "0.5246", False),
+        (0.63471, "0.6347", True),
+        (0.6345, "0.6347", False),
+        (31.0, "31.0010", False),
+        (100.0, "99.99", True),
+    ],
+)
+def test_agreement_is_within_one_unit_of_the_last_digit(measured, published, expected):
+    assert paper.agrees(measured, published) is expected
+
+
+def broken(tmp_path, **change) -> Path:
+    text = (ROOT / "tests/toypaper/paper.yaml").read_text()
+    data = yaml.safe_load(text)
+    for key, value in change.items():
+        place, names = data, key.split("__")
+        for name in names[:-1]:
+            place = place[int(name) if name.isdigit() else name]
+        place[int(names[-1]) if names[-1].isdigit() else names[-1]] = value
+    path = tmp_path / "paper.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cells__0__psnr": 28.2}, r"cells\[0\].psnr: expected `str | null`, found `float`"),
+        ({"cells__0__psnr": "28"}, r"cells\[0\].psnr: .*matching regex"),
+        ({"cells__1__source": "there"}, "one of here, found source 'there'"),
+        ({"cells__1__checkpoint": "best"}, "found checkpoint 'best'"),
+        ({"cells__1__protocol": "y9"}, "one of fixed, .* found protocol 'y9'"),
+        ({"cells__1__sourse": "x"}, r"cells\[1\]: .*unknown field `sourse`"),
+        ({"checkpoints__good__missing": "both"}, "checkpoints.good: exactly one of method, frames"),
+        ({"schema": 2}, "schema: Invalid enum value 2"),
+    ],
+)
+def test_malformed_paper_yaml(tmp_path, change, words):
+    with pytest.raises(BenchError, match=words) as caught:
+        paper.read(broken(tmp_path, **change), "toy")
+    assert "paper.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_list_the_choices(toy):
+    with pytest.raises(BenchError, match="unknown paper: expected one of toy, found 'tdna'"):
+        paper.load("tdna")
+    with pytest.raises(BenchError, match="toy has no checkpoint 'best': expected one of absent"):
+        toy.checkpoint("best")
+
+
+@pytest.mark.parametrize("method", ["nowhere:f", "toypaper:nothing", "toypaper"])
+def test_methods_that_cannot_be_imported(method):
+    with pytest.raises(BenchError, match="cannot import the method"):
+        paper.method(paper.Checkpoint(title="t", method=method))

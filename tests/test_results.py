@@ -1,0 +1,45 @@
+"""The committed results: every record is whole and says where it came from, every table fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench import catalog, paper, record, tables
+
+RESULTS = Path(__file__).parent.parent / "results"
+RECORDS = sorted((RESULTS / "records").rglob("*.json"))
+
+
+@pytest.mark.parametrize("file", RECORDS, ids=lambda file: str(file.relative_to(RESULTS)))
+def test_records(file):
+    read = record.read(file)
+    assert file == record.path(RESULTS, read.paper, read.checkpoint, read.dataset, read.degradation)
+    assert read.complete
+    assert "fixed" in read.protocols
+    dataset = catalog.get(read.dataset)
+    loaded = paper.load(read.paper)
+    assert read.checkpoint in loaded.checkpoints
+    for clip in read.clips:
+        assert clip.frames == dataset.size(clip.clip).frames
+        for name, scores in clip.scores.items():
+            assert len(scores.psnr) == len(scores.ssim)
+            assert len(scores.psnr) == len(read.protocols[name].scored(clip.frames))
+        made = read.provenance[clip.provenance]
+        assert made.commit
+        assert made.dirty is False
+
+
+def test_there_are_records():
+    assert RECORDS
+
+
+@pytest.mark.parametrize("name", paper.names())
+def test_tables_are_fresh(name):
+    text = tables.document(paper.load(name), record.read_all(RESULTS, name))
+    assert tables.table_path(RESULTS, name).read_text(encoding="utf-8") == text
+
+
+def test_every_generated_file_belongs_to_a_paper():
+    assert {file.stem for file in (RESULTS / "tables").iterdir()} == set(paper.names())

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+
+from bench import evaluate, record, tables
+from bench.evaluate import Selection, Settings
+
+
+def run(toy, tmp_path, clips=()):
+    settings = Settings(tmp_path / "data")
+    wanted = Selection(checkpoints=["good"], datasets=["sample"], degradations=["bi"])
+    return evaluate.execute(evaluate.plan(toy, wanted, settings)[0], toy, clips, settings)
+
+
+@pytest.fixture
+def whole(toy, tmp_path):
+    return run(toy, tmp_path)
+
+
+def test_verdicts(toy, whole):
+    found = tables.judge_all(toy, [whole])
+    told = [(one.verdict, one.reason) for one in found]
+    assert told == [
+        ("reproduced", ""),
+        ("differs", ""),
+        ("reproduced", ""),
+        ("no verdict", "unverified number"),
+        ("not run", "not measured yet: `bench run toy --dataset sample`"),
+        ("not run", "not measured yet: `bench run toy --dataset vid4`"),
+        ("not run", "its address is dead"),
+        ("not run", "published only"),
+        ("not run", "the source does not state its protocol"),
+        ("not run", "not measured yet: `bench run toy --dataset sample`"),
+        ("not run", "no frames were released for Vid4"),
+    ]
+
+
+def test_no_average_over_incomplete_sets(toy, tmp_path):
+    part = run(toy, tmp_path, ["pan", "zoom"])
+    told = [(one.verdict, one.reason, one.psnr) for one in tables.judge_all(toy, [part])]
+    assert told[0] == ("no verdict", "2 of 4 clips", None)
+    assert told[2][:2] == ("reproduced", "")  # the cell of one clip that was measured
+    frame = tables.runs_frame([part])
+    assert set(frame["clip"]) == {"pan", "zoom", "2 of 4 clips"}
+    assert set(frame[frame["clip"] == "2 of 4 clips"]["PSNR"]) == {""}
+
+
+def test_cells_show_published_measured_difference(toy, whole):
+    frame = tables.cells_frame(tables.judge_all(toy, [whole]))
+    row = frame.iloc[0]
+    assert row["published"] == "28.20 / 0.828"
+    assert row["measured"] == "28.2037 / 0.8278"
+    assert row["difference"] == "+0.0037 / -0.0002"
+    assert row["protocol"] == "fixed: Y, crop 8, clip mean"
+    assert frame.iloc[1]["published"] == "20.00 / -"
+    assert frame.iloc[3]["published"] == "28.20 / 0.8278" + tables.DAGGER
+    assert frame.iloc[4]["measured"] == frame.iloc[4]["difference"] == ""
+
+
+def test_document(toy, whole):
+    text = tables.document(toy, [whole])
+    assert text.startswith("# Toy\n")
+    assert "11 cells: 2 reproduced, 1 differs, 1 no verdict, 7 not run." in text
+    assert "| 20.00 / - [1]" in text
+    assert "[1] made up" in text
+    assert f"{tables.DAGGER} from memory" in text
+    assert "- here: tests/toypaper" in text
+    assert "| good         | Sample     | bi            | fixed      | mean      | 28.2037 " in text
+    assert text.endswith("|\n")
+    assert tables.document(toy, []).count("## Every run") == 0
+
+
+def test_formats(toy, whole):
+    frame = tables.cells_frame(tables.judge_all(toy, [whole]))
+    read = pd.read_csv(io.StringIO(tables.render(frame, "csv")), dtype=str, keep_default_na=False)
+    assert read.to_dict() == frame.to_dict()
+    assert "\\toprule" in tables.render(frame, "latex")
+    assert tables.render(frame, "markdown").splitlines()[1].startswith("|--")
+
+
+def test_infinite_frames_are_said(toy, tmp_path, whole):
+    clips = [
+        record.msgspec.structs.replace(
+            clip,
+            scores=clip.scores
+            | {"fixed": record.FrameScores(["inf", *clip.scores["fixed"].psnr[1:]], [1.0] * 9)},
+        )
+        for clip in whole.clips
+    ]
+    black = record.msgspec.structs.replace(whole, clips=clips)
+    frame = tables.cells_frame(tables.judge_all(toy, [black]))
+    assert "(4 of 36 frames identical)" in frame.iloc[0]["measured"]
+    runs = tables.runs_frame([black])
+    assert "(1 of 9 frames identical)" in runs.iloc[0]["PSNR"]
