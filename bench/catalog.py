@@ -79,6 +79,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     sources: list[Source]
     clips: dict[str, ClipSize] | None = None
     clip_list: ClipList | None = None
+    lr_scale: dict[str, int] = {}
     hints: dict[int, str] = {}
     note: str | None = None
     name: str = ""
@@ -254,11 +255,29 @@ def open_clip(found: Found, name: str, degradation: str, scale: int = 4) -> Clip
             todo="choose one of them",
         )
     gt = _gt(found, name)
+    scale = found.dataset.lr_scale.get(degradation, scale)
     layout = found.lr.get(degradation)
     if layout is None:
+        check_makeable(found, degradation)
         return Clip(found.dataset.name, name, gt, Reduced(gt, degradation, scale), "made")
     lr = _lr_files(found, layout.lr[degradation], name, gt, scale)
     return Clip(found.dataset.name, name, gt, lr, "files")
+
+
+def check_makeable(found: Found, degradation: str) -> None:
+    """Raises BenchError where LR of this degradation is neither on disk nor can be made."""
+    from bench import degrade
+
+    if degradation not in found.lr and degradation not in degrade.DEGRADATIONS:
+        folders = [
+            layout.lr[degradation] for layout in found.dataset.layouts if degradation in layout.lr
+        ]
+        raise BenchError(
+            f"{found.dataset.title} has no {degradation} LR frames on disk",
+            expected=choices(set(folders)),
+            found=f"none of them in {found.root}",
+            todo="fetch them; they cannot be made from GT",
+        )
 
 
 def read_list(path: Path, wanted: ClipList) -> list[str]:
@@ -435,7 +454,7 @@ def _check_sizes(files: list[Path], expected: tuple[int, int]) -> None:
             )
 
 
-def check_lr(clip: Clip, degradation: str, scale: int = 4) -> None:
+def check_lr(clip: Clip, degradation: str) -> None:
     """Compares the first LR frame that was read with what each degradation makes of its GT frame.
 
     Raises BenchError where another degradation fits better (trap `bd-phase`: LR in DUF's phase in
@@ -446,13 +465,14 @@ def check_lr(clip: Clip, degradation: str, scale: int = 4) -> None:
 
     if clip.lr_origin == "made" or degradation not in degrade.DEGRADATIONS:
         return
-    gt, lr = degrade.crop(clip.gt[0], scale), clip.lr[0]
+    gt, lr = clip.gt[0], clip.lr[0]
+    scale = gt.shape[0] // lr.shape[0]
     fits = {
         name: float(metrics.psnr(lr, degrade.degrade(gt, name, scale), channel="rgb", border=0))
         for name in degrade.DEGRADATIONS
     }
     best = max(fits, key=lambda name: (fits[name], name == degradation))
-    if best != degradation:
+    if fits[best] > fits[degradation] + 3:  # on flat frames all of them nearly agree
         raise BenchError(
             f"LR of {clip.dataset}/{clip.name} is not {degradation}",
             expected=f"frames that agree with {degradation} of the GT",

@@ -102,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         help="frames that the authors released, one folder a clip",
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
+    sub.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one)",
+    )
     sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
     _workers_option(sub)
 
@@ -256,6 +262,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         released=getattr(options, "frames", None),
         save=getattr(options, "save_frames", None),
         workers=_workers(options) if hasattr(options, "workers") else 1,
+        device=getattr(options, "device", "auto"),
     )
 
 

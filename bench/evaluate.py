@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, frames, paper, protocol, record, score
-from bench.catalog import Found
+from bench import catalog, checkpoint, frames, paper, protocol, record, score
+from bench.catalog import Clip, Found
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
 from bench.paper import Checkpoint, Paper
@@ -46,13 +46,15 @@ class Settings(NamedTuple):
     """Where things are and how many threads decode and score.
 
     `released` is a folder of frames that authors released, used instead of those below the data
-    root; `save` is a folder that SR frames are written to.
+    root; `save` is a folder that SR frames are written to; `device` is what torch calls it, or
+    `auto`: CUDA where there is one.
     """
 
     data_root: Path
     released: Path | None = None
     save: Path | None = None
     workers: int = 2
+    device: str = "auto"
 
 
 class Selection(NamedTuple):
@@ -119,10 +121,11 @@ def _asked_for(chosen: Paper, selection: Selection) -> Iterator[Run]:
                     expected=choices(dataset.degradations),
                     todo="choose one of them",
                 )
-        for checkpoint, described in chosen.checkpoints.items():
-            if described.method and not (named and not selection.degradations):
+        for key, described in chosen.checkpoints.items():
+            runnable = described.method or described.network
+            if runnable and not (named and not selection.degradations):
                 for degradation in selection.degradations or dataset.degradations[:1]:
-                    yield Run(chosen.name, checkpoint, name, degradation)
+                    yield Run(chosen.name, key, name, degradation)
 
 
 def _selected(run: Run, selection: Selection) -> bool:
@@ -138,15 +141,19 @@ def _selected(run: Run, selection: Selection) -> bool:
 
 def _problem(chosen: Paper, run: Run, settings: Settings) -> BenchError | None:
     """Why the run cannot start, or None."""
-    checkpoint = chosen.checkpoint(run.checkpoint)
+    described = chosen.checkpoint(run.checkpoint)
     try:
-        if checkpoint.missing:
-            return BenchError(checkpoint.missing)
-        if checkpoint.frames and run.dataset not in checkpoint.frames:
+        if described.missing:
+            return BenchError(described.missing)
+        if described.frames and run.dataset not in described.frames:
             return BenchError(f"no frames were released for {run.dataset}")
+        if described.network:
+            checkpoint.find(chosen, run.checkpoint)
         found = catalog.find(catalog.get(run.dataset), settings.data_root)
-        if checkpoint.frames:
-            _released(checkpoint, found, settings)
+        if described.frames:
+            _released(described, found, settings)
+        elif run.degradation not in found.lr:
+            catalog.check_makeable(found, run.degradation)
     except BenchError as error:
         return error
     return None
@@ -162,10 +169,19 @@ def execute(
     """Restores and scores the clips of one run (all of the data set where none are named)."""
     run = planned.run
     found = catalog.find(catalog.get(run.dataset), settings.data_root)
-    checkpoint = chosen.checkpoint(run.checkpoint)
-    provenance = record.provenance(checkpoint_sha256=checkpoint.sha256)
+    maker = _maker(chosen, run, found, settings)
+    provenance = record.provenance(maker.device, maker.checkpoint_sha256)
+    scale = found.dataset.lr_scale.get(run.degradation, chosen.scale)
     measured = [
-        _clip(planned, chosen, checkpoint, found, name, provenance, settings, on_frame)
+        _clip(
+            planned,
+            chosen,
+            maker,
+            catalog.open_clip(found, name, run.degradation, scale),
+            provenance,
+            settings,
+            on_frame,
+        )
         for name in clips or found.clips
     ]
     return Record(
@@ -173,7 +189,7 @@ def execute(
         checkpoint=run.checkpoint,
         dataset=run.dataset,
         degradation=run.degradation,
-        scale=chosen.scale,
+        scale=scale,
         clip_count=found.dataset.count,
         protocols=planned.protocols,
         clips=sorted(measured, key=lambda clip: clip.clip),
@@ -188,46 +204,99 @@ def frame_count(planned: Planned, clips: Sequence[str], settings: Settings) -> i
     return sum(count for count in counts if count) if all(counts) else None
 
 
+class Maker(NamedTuple):
+    """What makes the SR frames of a run.
+
+    `restore(lr, wanted)` gives those of the wanted frames, `released` holds those of every clip;
+    one of the two is None. `restoring(height, width)` is what the record says of it.
+    """
+
+    restore: Callable[[Sequence[Frame], Sequence[int]], Iterator[Frame]] | None
+    released: dict[str, FrameFiles] | None
+    restoring: Callable[[int, int], dict[str, int | str]] = lambda *_: {}
+    device: str = "cpu"
+    checkpoint_sha256: str | None = None
+
+
+def _maker(chosen: Paper, run: Run, found: Found, settings: Settings) -> Maker:
+    described = chosen.checkpoint(run.checkpoint)
+    if described.frames:
+        return Maker(None, _released(described, found, settings))
+    if described.method:
+        method = paper.method(described)
+        return Maker(lambda lr, wanted: method(lr, chosen.scale, wanted), None)
+    path = checkpoint.find(chosen, run.checkpoint)
+    network, device = checkpoint.place(
+        checkpoint.network(chosen, run.checkpoint, checkpoint.read(path, described)),
+        settings.device,
+    )
+    restorer = described.restorer
+    if restorer is None:
+        raise BenchError(f"{chosen.name} {run.checkpoint} has no restorer")
+    return Maker(
+        lambda lr, wanted: restorer.restore(network, lr, wanted),
+        None,
+        lambda height, width: restorer.settings(network, height, width),
+        device,
+        checkpoint.sha256(path),
+    )
+
+
 def _clip(  # noqa: PLR0917
     planned: Planned,
     chosen: Paper,
-    checkpoint: Checkpoint,
-    found: Found,
-    name: str,
+    maker: Maker,
+    clip: Clip,
     provenance: Provenance,
     settings: Settings,
     on_frame: Callable[[], object],
 ) -> ClipRecord:
-    run = planned.run
-    clip = catalog.open_clip(found, name, run.degradation, chosen.scale)
+    run, count = planned.run, len(clip.gt)
+    centre = catalog.get(run.dataset).scored == "centre"
+    wanted = range(count // 2, count // 2 + 1) if centre else range(count)
     lr_sha256 = lr_origin = None
+    restoring: dict[str, int | str] = {}
     sr: Iterable[Frame]
-    if checkpoint.frames:
-        sr = _released(checkpoint, found, settings)[name]
-    else:
-        lr = list(frames.in_order(clip.lr.__getitem__, range(len(clip.lr)), settings.workers))
-        catalog.check_lr(clip, run.degradation, chosen.scale)
-        lr_sha256, lr_origin = score.digest(lr), clip.lr_origin
-        sr = paper.method(checkpoint)(lr, chosen.scale)
-    if settings.save:
-        folder = settings.save.joinpath(*run[:2], f"{run.dataset}-{run.degradation}", name)
-        sr = _saved(sr, folder)
     try:
+        if maker.restore:
+            lr = list(frames.in_order(clip.lr.__getitem__, range(len(clip.lr)), settings.workers))
+            catalog.check_lr(clip, run.degradation)
+            lr_sha256, lr_origin = score.digest(lr), clip.lr_origin
+            restoring = maker.restoring(*lr[0].shape[:2])
+            sr = maker.restore(lr, wanted)
+        else:
+            released = (maker.released or {})[clip.name]
+            sr = FrameFiles([released.files[t] for t in wanted]) if centre else released
+        if settings.save:
+            folder = settings.save.joinpath(*run[:2], f"{run.dataset}-{run.degradation}")
+            sr = _saved(sr, wanted, folder / clip.name)
         scored = score.score_clip(
-            sr, clip.gt, planned.protocols, workers=settings.workers, on_frame=on_frame
+            sr,
+            clip.gt,
+            planned.protocols,
+            workers=settings.workers,
+            on_frame=on_frame,
+            restored=wanted,
         )
     except BenchError as error:
-        raise BenchError(f"{run}, clip {name}: {error}") from error
-    return record.clip_record(name, scored, provenance, lr_sha256, lr_origin)
+        raise BenchError(f"{run}, clip {clip.name}: {error}") from error
+    return record.clip_record(
+        clip.name,
+        scored,
+        provenance,
+        lr_sha256=lr_sha256,
+        lr_origin=lr_origin,
+        restoring=restoring,
+    )
 
 
-def _saved(sr: Iterable[Frame], folder: Path) -> Iterator[Frame]:
-    for index, frame in enumerate(sr):
+def _saved(sr: Iterable[Frame], wanted: Sequence[int], folder: Path) -> Iterator[Frame]:
+    for index, frame in zip(wanted, sr, strict=True):
         frames.write(folder / f"{index:08d}.png", frame)
         yield frame
 
 
-def _released(checkpoint: Checkpoint, found: Found, settings: Settings) -> dict[str, FrameFiles]:
+def _released(described: Checkpoint, found: Found, settings: Settings) -> dict[str, FrameFiles]:
     """Released frames of every clip, from the given folder or from below the data set's root."""
     if settings.released:
         folders = frames.clip_folders(settings.released)
@@ -240,15 +309,15 @@ def _released(checkpoint: Checkpoint, found: Found, settings: Settings) -> dict[
                 todo="give the folder that holds one folder a clip",
             )
         return {clip: FrameFiles(frames.frame_files(folders[clip])) for clip in found.clips}
-    templates = checkpoint.frames[found.dataset.name]
+    templates = described.frames[found.dataset.name]
     for base in (found.root, settings.data_root):
         for template in templates:
             places = {clip: base / template.format(clip=clip) for clip in found.clips}
             if all(place.is_dir() for place in places.values()):
                 return {clip: FrameFiles(frames.frame_files(p)) for clip, p in places.items()}
     raise BenchError(
-        f"released frames ({checkpoint.title}) not found",
+        f"released frames ({described.title}) not found",
         expected=choices(templates),
         found=f"none of them in {found.root}",
-        todo="name their folder with --frames; they are at " + ", ".join(checkpoint.sources),
+        todo="name their folder with --frames; they are at " + ", ".join(described.sources),
     )

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from bench import protocol, storage
 from bench.errors import BenchError, choices
+from bench.restore import SlidingWindow
 
 Frame = NDArray[np.uint8]
-Method = Callable[[Sequence[Frame], int], Iterator[Frame]]
-"""LR frames of a whole clip, uint8 RGB (h, w, 3) each, and the scale -> SR frames in order."""
+Method = Callable[[Sequence[Frame], int, Sequence[int]], Iterator[Frame]]
+"""LR frames of a whole clip, uint8 RGB (h, w, 3), the scale, and the indices of the wanted frames,
+which ascend -> the SR frames of those, in order."""
 
 Printed = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+$")]
 GROUP = "bench.papers"
@@ -37,13 +39,28 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """One way of the paper to make SR frames.
 
     method       `module:function` that restores a clip (see `Method`)
-    frames       data set -> folders of frames that the authors released, `{clip}` in each; used
-                 instead of a method
-    missing      why it cannot be run here, where neither exists
+    network      `module:class` of a network, `arguments` for it, `parameters` that it must have,
+                 and the `restorer` that shows it a clip
+    frames       data set -> folders of frames that the authors released, `{clip}` in each
+    missing      why it cannot be run here
+
+    Exactly one of these four. For a network: `file` is the published file's name, `wrapper` the key
+    that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
+    of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
+    be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file.
     """
 
     title: str
     method: str | None = None
+    network: str | None = None
+    arguments: dict[str, int | float | bool | str] = {}
+    parameters: int | None = None
+    restorer: SlidingWindow | None = None
+    file: str | None = None
+    wrapper: str | None = None
+    prefix: str = ""
+    names: tuple[str, ...] = ("",)
+    git_blob: str | None = None
     frames: dict[str, list[str]] = {}
     missing: str | None = None
     sources: list[str] = []
@@ -56,11 +73,15 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """What it takes to run it, in a few words."""
         if self.missing:
             return f"cannot run: {self.missing}"
+        if self.network:
+            return f"needs {self.file}"
         return "scored from released frames" if self.frames else "no weights needed"
 
     def __post_init__(self) -> None:
-        if bool(self.method) + bool(self.frames) + bool(self.missing) != 1:
-            raise ValueError("exactly one of method, frames and missing must be given")
+        if sum(map(bool, (self.method, self.network, self.frames, self.missing))) != 1:
+            raise ValueError("exactly one of method, network, frames and missing must be given")
+        if self.network and not (self.restorer and self.file):
+            raise ValueError("a network needs a restorer and a file")
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -94,6 +115,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cells: list[Cell]
     note: str | None = None
     name: str = ""
+    package: str = ""
 
     def __post_init__(self) -> None:
         for number, cell in enumerate(self.cells):
@@ -132,12 +154,13 @@ def load(name: str) -> Paper:
             "unknown paper", expected=choices(packages), found=repr(name), todo="choose one"
         )
     folder = importlib.resources.files(packages[name])
-    return read(Path(str(folder)) / "paper.yaml", name)
+    return read(Path(str(folder)) / "paper.yaml", name, packages[name])
 
 
-def read(path: Path, name: str) -> Paper:
-    """The paper that the file describes."""
-    return msgspec.structs.replace(storage.read_yaml(path, Paper), name=name)
+def read(path: Path, name: str, package: str = "") -> Paper:
+    """The paper that the file in that package describes."""
+    loaded = storage.read_yaml(path, Paper)
+    return msgspec.structs.replace(loaded, name=name, package=package)
 
 
 def method(checkpoint: Checkpoint) -> Method:

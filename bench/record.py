@@ -54,7 +54,10 @@ class FrameScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClipRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What was measured on one clip; digests are those of bench.score."""
+    """What was measured on one clip; digests are those of bench.score.
+
+    `restoring` is what moves the number beside checkpoint and data: windows, padding, precision.
+    """
 
     clip: str
     frames: int
@@ -62,6 +65,7 @@ class ClipRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     lr_sha256: str | None
     lr_origin: Literal["files", "made"] | None
     sr_sha256: str
+    restoring: dict[str, int | str]
     scores: dict[str, FrameScores]
     provenance: str
 
@@ -147,8 +151,10 @@ def clip_record(
     clip: str,
     scored: ClipScores,
     provenance: Provenance,
+    *,
     lr_sha256: str | None,
     lr_origin: Literal["files", "made"] | None,
+    restoring: dict[str, int | str],
 ) -> ClipRecord:
     """The record of a clip.
 
@@ -161,6 +167,7 @@ def clip_record(
         lr_sha256=lr_sha256,
         lr_origin=lr_origin,
         sr_sha256=scored.sr_sha256,
+        restoring=restoring,
         scores={
             name: FrameScores(
                 ["inf" if math.isinf(value) else round(value, 6) for value in scores.psnr],

@@ -92,14 +92,17 @@ def score_clip(
     workers: int = 2,
     on_frame: Callable[[], object] = lambda: None,
     digests: bool = True,
+    restored: Sequence[int] | None = None,
 ) -> ClipScores:
     """Scores the SR frames of one clip, drawn one after the other, under all protocols at once.
 
-    `sr` gives uint8 RGB frames (h, w, 3), as many as `gt` holds. Where it is a sequence, frames
-    are fetched (decoded) by the workers too. Frames are dropped as soon as they are scored.
-    `on_frame` is called after each frame. Raises BenchError where counts or sizes differ.
+    `sr` gives uint8 RGB frames (h, w, 3), as many as `gt` holds, or those of the frames `restored`,
+    among which must be every frame that a protocol scores. Where it is a sequence, frames are
+    fetched (decoded) by the workers too. Frames are dropped as soon as they are scored. `on_frame`
+    is called after each frame. Raises BenchError where counts or sizes differ.
     """
     count = len(gt)
+    restored = range(count) if restored is None else restored
     scored = {name: protocol.scored(count) for name, protocol in protocols.items()}
     wanted: list[list[View]] = [
         list(dict.fromkeys(_view(protocols[name]) for name in scored if i in scored[name]))
@@ -107,9 +110,10 @@ def score_clip(
     ]
 
     def compare(item: tuple[int, Frame | None]) -> tuple[dict[View, tuple[float, float]], bytes]:
-        index, frame = item
+        position, frame = item
         if frame is None:
-            frame = sr[index]  # type: ignore[index]
+            frame = sr[position]  # type: ignore[index]
+        index = restored[position]
         reference, views = gt[index], wanted[index]
         try:
             results = metrics.measure(frame, reference, views) if views else []
@@ -122,9 +126,10 @@ def score_clip(
         }
         return values, digest
 
-    table, sr_hash, gt_hash = [], hashlib.sha256(), hashlib.sha256()
-    for values, digest in frames.in_order(compare, _numbered(sr, count), workers):
-        table.append(values)
+    table, sr_hash, gt_hash = {}, hashlib.sha256(), hashlib.sha256()
+    compared = frames.in_order(compare, _numbered(sr, len(restored)), workers)
+    for index, (values, digest) in zip(restored, compared, strict=True):
+        table[index] = values
         sr_hash.update(digest[:32])
         gt_hash.update(digest[32:])
         on_frame()

@@ -105,7 +105,7 @@ def test_no_import_runs_upward():
         {"errors"},
         {"storage"},
         {"protocol", "metrics", "degrade", "frames"},
-        {"sample", "score", "catalog", "paper", "record"},
+        {"sample", "score", "restore", "catalog", "paper", "checkpoint", "record"},
         {"evaluate", "tables", "doctor"},
         {"cli"},
         {"__main__"},

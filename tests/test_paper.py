@@ -94,7 +94,10 @@ def broken(tmp_path, **change) -> Path:
         ({"cells__1__checkpoint": "best"}, "found checkpoint 'best'"),
         ({"cells__1__protocol": "y9"}, "one of fixed, .* found protocol 'y9'"),
         ({"cells__1__sourse": "x"}, r"cells\[1\]: .*unknown field `sourse`"),
-        ({"checkpoints__good__missing": "both"}, "checkpoints.good: exactly one of method, frames"),
+        (
+            {"checkpoints__good__missing": "both"},
+            "checkpoints.good: exactly one of method, network",
+        ),
         ({"schema": 2}, "schema: Invalid enum value 2"),
     ],
 )

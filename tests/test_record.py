@@ -16,7 +16,9 @@ def clip(noise, name: str, provenance, protocols=("fixed",)):
     sr = 255 - gt
     sr[1] = gt[1]
     scored = score.score_clip(sr, list(gt), {p: PROTOCOLS[p] for p in protocols})
-    return record.clip_record(name, scored, provenance, None, None)
+    return record.clip_record(
+        name, scored, provenance, lr_sha256=None, lr_origin=None, restoring={}
+    )
 
 
 def make(noise, names, count=2, protocols=("fixed",), provenance=None):

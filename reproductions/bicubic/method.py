@@ -12,7 +12,7 @@ from bench.degrade import upsample
 Frame = NDArray[np.uint8]
 
 
-def restore(lr: Sequence[Frame], scale: int) -> Iterator[Frame]:
-    """SR frames, uint8 (scale h, scale w, 3), one for each LR frame (h, w, 3)."""
-    for frame in lr:
-        yield upsample(frame, scale)
+def restore(lr: Sequence[Frame], scale: int, wanted: Sequence[int]) -> Iterator[Frame]:
+    """SR frames, uint8 (scale h, scale w, 3), of the wanted LR frames (h, w, 3)."""
+    for t in wanted:
+        yield upsample(lr[t], scale)

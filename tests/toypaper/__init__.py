@@ -8,21 +8,21 @@ from bench.degrade import upsample
 from bench.errors import BenchError
 
 
-def good(lr, scale):
-    for frame in lr:
-        yield upsample(frame, scale)
+def good(lr, scale, wanted):
+    for t in wanted:
+        yield upsample(lr[t], scale)
 
 
-def swapped(lr, scale):
-    for frame in lr:
-        yield np.ascontiguousarray(upsample(frame, scale)[..., ::-1])
+def swapped(lr, scale, wanted):
+    for t in wanted:
+        yield np.ascontiguousarray(upsample(lr[t], scale)[..., ::-1])
 
 
-def short(lr, scale):
-    for frame in lr[:-1]:
-        yield upsample(frame, scale)
+def short(lr, scale, wanted):
+    for t in wanted[:-1]:
+        yield upsample(lr[t], scale)
 
 
-def failing(lr, scale):
+def failing(lr, scale, wanted):
     yield upsample(lr[0], scale)
     raise BenchError("the network gave NaN", todo="look at frame 2")

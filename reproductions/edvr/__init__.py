@@ -1,0 +1,1 @@
+"""EDVR: Video Restoration with Enhanced Deformable Convolutional Networks (CVPRW 2019)."""

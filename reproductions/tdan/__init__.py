@@ -1,0 +1,1 @@
+"""TDAN: Temporally-Deformable Alignment Network for Video Super-Resolution (CVPR 2020)."""
