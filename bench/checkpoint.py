@@ -124,7 +124,7 @@ def network(chosen: Paper, name: str, state: Mapping[str, Tensor] | None = None)
     if state is not None:
         wanted = {key: tuple(value.shape) for key, value in built.state_dict().items()}
         best: tuple[int, list[str]] | None = None
-        for table in _tables(chosen, checkpoint):
+        for table in name_tables(chosen, checkpoint):
             renamed = rename(state, table)
             faults = _faults({key: tuple(v.shape) for key, v in renamed.items()}, wanted)
             if not faults:
@@ -154,7 +154,8 @@ def build(chosen: Paper, checkpoint: Checkpoint) -> nn.Module:
 def rename(state: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]:
     """The state under our names: the longest dotted beginning of a name in the table decides.
 
-    A name without an entry stays as it is; strict loading then says what does not fit.
+    A name without an entry stays as it is; strict loading then says what does not fit. So does it
+    where two published names become one, of which the later is marked.
     """
     renamed = {}
     for name, value in state.items():
@@ -164,12 +165,12 @@ def rename(state: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]
             if ours is not None:
                 name = ".".join([ours, *parts[length:]])  # noqa: PLW2901
                 break
-        renamed[name] = value
+        renamed[f"{name} (twice)" if name in renamed else name] = value
     return renamed
 
 
-def _tables(chosen: Paper, checkpoint: Checkpoint) -> list[dict[str, str]]:
-    """The name maps that a file of this checkpoint may need; the empty one for our own names."""
+def name_tables(chosen: Paper, checkpoint: Checkpoint) -> list[dict[str, str]]:
+    """The name maps that a file of this checkpoint may need, the empty one for our own names."""
     if not any(checkpoint.names):
         return [{}]
     file = Path(str(importlib.resources.files(chosen.package))) / "names.yaml"
@@ -250,6 +251,6 @@ def _look_alikes(state: Mapping[str, Tensor]) -> list[str]:
             with torch.device("meta"):
                 built = build(other, checkpoint)
             wanted = {key: tuple(value.shape) for key, value in built.state_dict().items()}
-            if any(not _faults(rename(shapes, t), wanted) for t in _tables(other, checkpoint)):
+            if any(not _faults(rename(shapes, t), wanted) for t in name_tables(other, checkpoint)):
                 found.append(f"{other.name} {name}")
     return found

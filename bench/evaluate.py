@@ -175,7 +175,6 @@ def execute(
     measured = [
         _clip(
             planned,
-            chosen,
             maker,
             catalog.open_clip(found, name, run.degradation, scale),
             provenance,
@@ -244,7 +243,6 @@ def _maker(chosen: Paper, run: Run, found: Found, settings: Settings) -> Maker:
 
 def _clip(  # noqa: PLR0917
     planned: Planned,
-    chosen: Paper,
     maker: Maker,
     clip: Clip,
     provenance: Provenance,

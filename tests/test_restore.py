@@ -94,7 +94,7 @@ def test_features_are_dropped_when_no_window_needs_them(noise, monkeypatch):
 
             self.alive += 1
             self.most = max(self.most, self.alive)
-            return [super(Counted, self).features(frames)[0].as_subclass(Feature)]
+            return [super().features(frames)[0].as_subclass(Feature)]
 
         def reconstruct(self, window):
             return super().reconstruct([f.as_subclass(torch.Tensor) for f in window])

@@ -50,7 +50,7 @@ class EDVR(nn.Module):
     `features` once per frame and `reconstruct` once per window to save the repetition.
     """
 
-    def __init__(  # noqa: PLR0913 - what tells the published checkpoints apart
+    def __init__(
         self,
         *,
         channels: int = 64,
@@ -110,7 +110,7 @@ class EDVR(nn.Module):
         or w is not a multiple of `size_multiple`.
         """
         self._check(frames)
-        n, t = frames.shape[:2]
+        t = frames.shape[1]
         x = preferred(frames.flatten(0, 1))
         if self.predeblur is not None:
             level1 = self.conv_1x1(self.predeblur(x))
@@ -120,7 +120,8 @@ class EDVR(nn.Module):
         level2 = _leaky(self.conv_l2_2(_leaky(self.conv_l2_1(level1))))
         level3 = _leaky(self.conv_l3_2(_leaky(self.conv_l3_1(level2))))
         each = (x, level1, level2, level3)
-        split = [torch.unflatten(x, 0, (n, t)).unbind(1) for x in each]
+        # Slices keep the strides of channels last, which unbinding a batch of one would not.
+        split = [[x[i::t] for i in range(t)] for x in each]
         return [Features(*of_frame) for of_frame in zip(*split, strict=True)]
 
     def reconstruct(self, window: Sequence[Features]) -> Tensor:
@@ -154,7 +155,7 @@ class EDVR(nn.Module):
 
     def _check(self, frames: Tensor) -> None:
         """Raises ValueError where frames cannot be read."""
-        if frames.dim() != 5 or frames.shape[2] != 3:  # noqa: PLR2004
+        if frames.dim() != 5 or frames.shape[2] != 3:
             message = (
                 f"EDVR cannot read frames of shape {tuple(frames.shape)}; expected "
                 "(n, t, 3, h, w), RGB in [0, 1]"

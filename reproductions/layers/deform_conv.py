@@ -41,7 +41,7 @@ _BAND_SAMPLES = {"cpu": 72 * 1024}
 _BAND_SAMPLES_ELSEWHERE = 2 * 1024 * 1024
 
 
-def deform_conv2d(  # noqa: PLR0913 - the arguments of torchvision's operator
+def deform_conv2d(
     x: Tensor,
     offset: Tensor,
     weight: Tensor,
@@ -367,7 +367,7 @@ def _empty_output(x: Tensor, channels: int, grid: _Grid) -> Tensor:
     ).flatten(2)
 
 
-def _grid(  # noqa: PLR0913, PLR0917 - all of the call's arguments are checked against each other
+def _grid(  # noqa: PLR0917 - all of the call's arguments are checked against each other
     x: Tensor,
     offset: Tensor,
     weight: Tensor,
@@ -424,7 +424,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - all of the call's arguments are checked a
     )
 
 
-def _require(condition: bool, found: str, expected: str) -> None:  # noqa: FBT001
+def _require(condition: bool, found: str, expected: str) -> None:
     if not condition:
         message = f"deformable convolution: {found}; expected {expected}"
         raise ValueError(message)

@@ -52,7 +52,7 @@ class TDAN(nn.Module):
     reference = 2
     size_multiple = 1
 
-    def __init__(  # noqa: PLR0913 - what tells the published checkpoints apart
+    def __init__(
         self,
         *,
         border: Border = "fade",
@@ -99,19 +99,20 @@ class TDAN(nn.Module):
 
         RGB in [0, 1]; any number of frames. Raises ValueError where they are not RGB frames.
         """
-        if frames.dim() != 5 or frames.shape[2] != 3:  # noqa: PLR2004
+        if frames.dim() != 5 or frames.shape[2] != 3:
             message = (
                 f"TDAN cannot read frames of shape {tuple(frames.shape)}; expected "
                 "(n, t, 3, h, w), RGB in [0, 1]"
             )
             raise ValueError(message)
-        n, t = frames.shape[:2]
+        t = frames.shape[1]
         frame = preferred((frames - self.mean).flatten(0, 1))
         features = functional.relu(self.conv_first(frame), inplace=True)
         features = self.feature_extraction(features)
         as_reference, as_supporting = self.joint.halves(features)
         each = (frame, features, as_reference, as_supporting)
-        split = [torch.unflatten(x, 0, (n, t)).unbind(1) for x in each]
+        # Slices keep the strides of channels last, which unbinding a batch of one would not.
+        split = [[x[i::t] for i in range(t)] for x in each]
         return [Features(*of_frame) for of_frame in zip(*split, strict=True)]
 
     def reconstruct(self, window: Sequence[Features]) -> Tensor:
