@@ -12,10 +12,11 @@ from types import ModuleType
 
 
 def __getattr__(name: str) -> ModuleType:
-    if name in __dir__():
+    if not name.startswith("_") and name in __dir__():
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    modules = {module.name for module in pkgutil.iter_modules(__path__)} - {"__main__"}
+    return sorted(modules | set(globals()))

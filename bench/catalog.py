@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,12 +23,17 @@ from bench.frames import FrameFiles
 Frame = NDArray[np.uint8]
 
 
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Template = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{clip\}[^{}]*$")]
+
+
 class ClipSize(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is known of one clip; null where no source states it."""
 
-    frames: int | None = None
-    height: int | None = None
-    width: int | None = None
+    frames: Positive | None = None
+    height: Positive | None = None
+    width: Positive | None = None
 
 
 class KnownList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,9 +57,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Folders of a clip's frames below the root of the data set; `{clip}` is the clip's name."""
 
     name: str
-    gt: str | None = None
-    lr: dict[str, str] = {}
-    skip: int = 0
+    gt: Template | None = None
+    lr: dict[str, Template] = {}
+    skip: Natural = 0
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -71,9 +76,9 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     folders: list[str]
     scored: Literal["all", "centre"]
     degradations: list[str]
-    frames: int | None
-    height: int | None
-    width: int | None
+    frames: Positive | None
+    height: Positive | None
+    width: Positive | None
     layouts: list[Layout]
     licence: str | None
     sources: list[Source]
@@ -183,8 +188,8 @@ def data_root(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("BENCH_DATA") or cache_folder())
 
 
-def find(dataset: Dataset, root: Path) -> Found:
-    """The data set below `root`, in the first layout that holds all of its clips.
+def find(dataset: Dataset, root: Path, only: Sequence[str] = ()) -> Found:
+    """The data set below `root`, in a layout that holds all of its clips, or those named.
 
     Raises BenchError that names the folders looked in, or the clips that are missing.
     """
@@ -194,7 +199,7 @@ def find(dataset: Dataset, root: Path) -> Found:
     problem: BenchError | None = None
     for base in bases:
         try:
-            if found := _find_at(dataset, base):
+            if found := _find_at(dataset, base, only):
                 return found
         except BenchError as error:
             problem = problem or error
@@ -206,22 +211,23 @@ def find(dataset: Dataset, root: Path) -> Found:
     )
 
 
-def _find_at(dataset: Dataset, base: Path) -> Found | None:
+def _find_at(dataset: Dataset, base: Path, only: Sequence[str]) -> Found | None:
     """The data set with its root at `base`; None where no clip of it is there."""
     layouts = [layout for layout in dataset.layouts if _begins(dataset, base, layout)]
     if not layouts:
         return None
     clips = _clips(dataset, base)
+    wanted = [clip for clip in clips if not only or clip in only] or clips
     missing = {
-        index: [clip for clip in clips if not _folder(base, layout.gt, clip)]
+        index: [clip for clip in wanted if not _folder(base, layout.gt, clip)]
         for index, layout in enumerate(layouts)
     }
     whole = [layouts[index] for index, lacking in missing.items() if not lacking]
-    if whole:  # layouts that agree on GT are told apart by the LR folders that exist
-        layout = max(whole, key=lambda layout: _lr_count(base, layout, clips[0]))
-        return Found(dataset, base, layout, clips, _lr_layouts(dataset, base, layout, clips))
+    if whole:
+        layout = max(whole, key=lambda layout: _likeness(dataset, base, layout, wanted[0]))
+        return Found(dataset, base, layout, clips, _lr_layouts(dataset, base, layout, wanted))
     index, lacking = min(missing.items(), key=lambda item: len(item[1]))
-    if len(lacking) == len(clips):
+    if len(lacking) == len(wanted):
         return None
     raise BenchError(
         f"{dataset.title} in {base} ({layouts[index].name} layout) lacks {len(lacking)} clips",
@@ -231,23 +237,32 @@ def _find_at(dataset: Dataset, base: Path) -> Found | None:
     )
 
 
-def _lr_count(base: Path, layout: Layout, clip: str) -> int:
-    return sum(_folder(base, template, clip) is not None for template in layout.lr.values())
+def _likeness(dataset: Dataset, base: Path, layout: Layout, clip: str) -> tuple[bool, int]:
+    """What tells layouts apart whose GT folders all exist: frame counts, then LR folders."""
+    folder, frame_count = _folder(base, layout.gt, clip), dataset.size(clip).frames
+    right = bool(folder and frame_count and frames.count(folder) == frame_count + 2 * layout.skip)
+    return right, sum(_folder(base, lr, clip) is not None for lr in layout.lr.values())
 
 
-def gt_clips(found: Found) -> dict[str, Sequence[Frame]]:
-    """The GT frames of every clip, checked as in `open_clip`."""
-    return {clip: _gt(found, clip) for clip in found.clips}
+def check_clips(found: Found, names: Sequence[str]) -> None:
+    """Raises BenchError where the data set has no clip of one of the names."""
+    for name in names:
+        if name not in found.clips:
+            raise BenchError(
+                f"{found.dataset.title} has no clip {name!r}",
+                expected=choices(found.clips[:12]) + (", ..." if len(found.clips) > 12 else ""),
+                todo="choose one of them",
+            )
+
+
+def gt_clips(found: Found, only: Sequence[str] = ()) -> dict[str, Sequence[Frame]]:
+    """The GT frames of every clip, or of those named, checked as in `open_clip`."""
+    return {clip: _gt(found, clip) for clip in found.clips if not only or clip in only}
 
 
 def open_clip(found: Found, name: str, degradation: str, scale: int = 4) -> Clip:
     """The clip, with every frame's header checked against datasets.yaml and against each other."""
-    if name not in found.clips:
-        raise BenchError(
-            f"{found.dataset.title} has no clip {name!r}",
-            expected=choices(found.clips[:12]) + (", ..." if len(found.clips) > 12 else ""),
-            todo="choose one of them",
-        )
+    check_clips(found, [name])
     if degradation not in found.dataset.degradations:
         raise BenchError(
             f"{found.dataset.title} has no degradation {degradation!r}",
@@ -260,7 +275,7 @@ def open_clip(found: Found, name: str, degradation: str, scale: int = 4) -> Clip
     if layout is None:
         check_makeable(found, degradation)
         return Clip(found.dataset.name, name, gt, Reduced(gt, degradation, scale), "made")
-    lr = _lr_files(found, layout.lr[degradation], name, gt, scale)
+    lr = _lr_files(found, layout, degradation, name, gt, scale)
     return Clip(found.dataset.name, name, gt, lr, "files")
 
 
@@ -287,7 +302,7 @@ def read_list(path: Path, wanted: ClipList) -> list[str]:
     (256,448,3)`) and plain names. Clips in `wanted.without` are dropped.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise BenchError(
             f"cannot read {path}", expected="a text file", todo="restore it"
@@ -296,7 +311,7 @@ def read_list(path: Path, wanted: ClipList) -> list[str]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        clip = re.sub(r"/im\d\.png$", "", line.split()[0].strip("/"))
+        clip = re.sub(r"/im\d\.png$", "", line.split()[0].replace("\\", "/").strip("/"))
         if ".." in clip.split("/") or (wanted.among and clip not in wanted.among):
             raise BenchError(
                 f"{path}:{number}: unknown clip",
@@ -314,7 +329,8 @@ def read_list(path: Path, wanted: ClipList) -> list[str]:
             f"{path} names the wrong number of clips",
             expected=str(wanted.count),
             found=str(len(kept)),
-            todo="use a published list: " + "; ".join(known.source for known in wanted.known),
+            todo="use a published list"
+            + (": " + "; ".join(known.source for known in wanted.known) if wanted.known else ""),
         )
     return kept
 
@@ -420,15 +436,14 @@ def _gt(found: Found, name: str) -> Sequence[Frame]:
     return FrameFiles(files)
 
 
-def _lr_files(
-    found: Found, template: str, name: str, gt: Sequence[Frame], scale: int
+def _lr_files(  # noqa: PLR0917
+    found: Found, layout: Layout, degradation: str, name: str, gt: Sequence[Frame], scale: int
 ) -> FrameFiles:
-    folder = _folder(found.root, template, name)
+    folder = _folder(found.root, layout.lr[degradation], name)
     if folder is None:
         raise BenchError(f"{found.root} lost the LR of clip {name}", todo="restore the folder")
     files = frames.frame_files(folder)
-    # LR folders are cut like the GT folders beside them, or were made for the cut clip already.
-    skip = found.layout.skip if len(files) == len(gt) + 2 * found.layout.skip else 0
+    skip = layout.skip if len(files) == len(gt) + 2 * layout.skip else 0
     files = files[skip : len(files) - skip]
     if len(files) != len(gt):
         raise BenchError(
@@ -454,36 +469,43 @@ def _check_sizes(files: list[Path], expected: tuple[int, int]) -> None:
             )
 
 
-def check_lr(clip: Clip, degradation: str) -> None:
-    """Compares the first LR frame that was read with what each degradation makes of its GT frame.
+def check_lr(clip: Clip, degradation: str, workers: int = 2) -> None:
+    """Compares every LR frame that was read with what the degradation makes of its GT frame.
 
-    Raises BenchError where another degradation fits better (trap `bd-phase`: LR in DUF's phase in
-    a folder called BDx4), or where none comes within 40 dB: other frames, or another order.
-    Degradations that cannot be made here (blur tracks of REDS) are not checked.
+    Raises BenchError where another degradation fits the first frame better (trap `bd-phase`: LR in
+    DUF's phase in a folder called BDx4), or where a frame comes not within 40 dB: other frames, or
+    another order. Degradations that cannot be made here (blur tracks of REDS) are not checked.
     """
-    from bench import degrade, metrics
+    from bench import degrade
 
     if clip.lr_origin == "made" or degradation not in degrade.DEGRADATIONS:
         return
-    gt, lr = clip.gt[0], clip.lr[0]
-    scale = gt.shape[0] // lr.shape[0]
-    fits = {
-        name: float(metrics.psnr(lr, degrade.degrade(gt, name, scale), channel="rgb", border=0))
-        for name in degrade.DEGRADATIONS
-    }
-    best = max(fits, key=lambda name: (fits[name], name == degradation))
-    if fits[best] > fits[degradation] + 3:  # on flat frames all of them nearly agree
+    first = {name: _fit(clip, name, 0) for name in degrade.DEGRADATIONS}
+    best = max(first, key=lambda name: (first[name], name == degradation))
+    if first[best] > first[degradation] + 3:  # on flat frames all of them nearly agree
         raise BenchError(
             f"LR of {clip.dataset}/{clip.name} is not {degradation}",
             expected=f"frames that agree with {degradation} of the GT",
-            found=f"{fits[best]:.1f} dB against {best}, {fits[degradation]:.1f} dB against "
+            found=f"{first[best]:.1f} dB against {best}, {first[degradation]:.1f} dB against "
             f"{degradation}",
             todo=f"rename the folder to what it holds, or run with --degradation {best}",
         )
-    if fits[degradation] < 40:
-        raise BenchError(
-            f"LR of {clip.dataset}/{clip.name} does not match its GT",
-            expected=f"frames that agree with {degradation} of the GT",
-            found=f"{fits[degradation]:.1f} dB on the first frame",
-            todo="check that both folders hold the same frames in the same order",
-        )
+    numbers = range(len(clip.gt))
+    fits = frames.in_order(lambda t: _fit(clip, degradation, t), numbers, workers)
+    for t, fit in zip(numbers, fits, strict=True):
+        if fit < 40:
+            raise BenchError(
+                f"LR of {clip.dataset}/{clip.name} does not match its GT",
+                expected=f"frames that agree with {degradation} of the GT",
+                found=f"{fit:.1f} dB at frame {t + 1}",
+                todo="check that both folders hold the same frames in the same order",
+            )
+
+
+def _fit(clip: Clip, degradation: str, t: int) -> float:
+    """PSNR of LR frame `t` against what the degradation makes of its GT frame."""
+    from bench import degrade, metrics
+
+    gt, lr = clip.gt[t], clip.lr[t]
+    made = degrade.degrade(gt, degradation, gt.shape[0] // lr.shape[0])  # type: ignore[arg-type]
+    return float(metrics.psnr(lr, made, channel="rgb", border=0))

@@ -27,15 +27,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.command(options)
+        sys.stdout.flush()
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
+        sys.stderr.close()
+        return FINE
+    except (OSError, UnicodeError) as error:  # a full disk behind stdout, a folder without access
+        print(f"bench: {' '.join(str(error).split())}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("bench: interrupted; what was written is whole", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output, such as `head`, has seen enough
-        sys.stderr.close()
-        return FINE
     return code
 
 
@@ -150,10 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
     _results_option(sub)
-    sub.add_argument(
+    either = sub.add_mutually_exclusive_group()
+    either.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
     )
-    sub.add_argument("--stdout", action="store_true", help="print the tables instead")
+    either.add_argument("--stdout", action="store_true", help="print the tables instead")
     sub.add_argument(
         "--format",
         choices=("markdown", "latex", "csv"),
@@ -269,12 +274,15 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _list(options: argparse.Namespace) -> int:
     from bench import catalog, paper
 
-    papers = [
-        (name, checkpoint, described.title, len(loaded.cells), described.state)
-        for name in paper.names()
-        for loaded in [paper.load(name)]
-        for checkpoint, described in loaded.checkpoints.items()
-    ]
+    papers = []
+    for name in paper.names():
+        try:
+            loaded = paper.load(name)
+        except BenchError as error:
+            papers.append((name, "", "", 0, str(error)))
+            continue
+        for checkpoint, described in loaded.checkpoints.items():
+            papers.append((name, checkpoint, described.title, len(loaded.cells), described.state))
     print(_table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
 
     root = catalog.data_root(options.data_root)
@@ -328,11 +336,13 @@ def _run(options: argparse.Namespace) -> int:
     chosen = paper.load(options.paper)
     settings, selection = _settings(options), _selection(options)
     planned = evaluate.plan(chosen, selection, settings)
-    if not planned:
+    if options.frames and not any(
+        chosen.checkpoint(item.run.checkpoint).frames for item in planned
+    ):
         raise BenchError(
-            f"{chosen.name} has no such run",
-            expected="a checkpoint, data set and degradation that `bench plan` lists",
-            todo=f"see bench plan {chosen.name}",
+            f"{chosen.name} makes its own frames",
+            found=f"--frames {options.frames}",
+            todo="leave --frames out, or score them with bench score",
         )
     ready = [item for item in planned if not item.problem]
     if not ready:
@@ -342,15 +352,15 @@ def _run(options: argparse.Namespace) -> int:
         total = evaluate.frame_count(item, selection.clips, settings)
         try:
             with _progress(str(item.run), total) as bar:
-                measured = evaluate.execute(item, chosen, selection.clips, settings, bar.update)
+                measured = evaluate.execute(
+                    item, chosen, selection.clips, settings, options.results, bar.update
+                )
         except BenchError as error:
             failures.append(item.run)
             print(f"bench: {error}", file=sys.stderr)
             continue
         file = record.path(options.results, *item.run)
-        old = record.read(file) if file.exists() else None
-        record.write(options.results, record.merged(old, measured))
-        print(f"{item.run}: {len(measured.clips)} clips -> {file}")
+        print(f"{item.run}: {len(measured.clips)} of {measured.clip_count} clips -> {file}")
     print()
     differs = _show_table(chosen, options.results, [item.run for item in planned])
     for item in planned:
@@ -384,14 +394,17 @@ def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -
 
 
 def _score(options: argparse.Namespace) -> int:
-    from bench import catalog, protocol, score
+    from bench import catalog, evaluate, protocol, score
 
-    protocols = {name: protocol.parse(name) for name in options.protocol or ["fixed"]}
-    if Path(options.gt).is_dir() or options.gt not in catalog.load():
-        gt = score.gt_clips(Path(options.gt))
+    parsed = [protocol.parse(text) for text in options.protocol or ["fixed"]]
+    protocols = {protocol.name_of(one): one for one in parsed}
+    if options.gt in catalog.load():  # a folder of that name is meant by ./vid4
+        dataset = catalog.get(options.gt)
+        found = catalog.find(dataset, catalog.data_root(options.data_root), options.clip)
+        gt = catalog.gt_clips(found, options.clip)
+        protocols = evaluate.applicable(dataset, protocols)
     else:
-        root = catalog.data_root(options.data_root)
-        gt = catalog.gt_clips(catalog.find(catalog.get(options.gt), root))
+        gt = score.gt_clips(Path(options.gt))
     pairs = score.pair(options.sr, gt, options.clip)
     results = {}
     with _progress("scoring", sum(len(sr) for sr, _ in pairs.values())) as bar:
@@ -423,6 +436,8 @@ def _score(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from bench import paper, record, storage, tables
 
+    if options.format != "markdown" and not options.stdout:
+        raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
     stale = []
     for name in options.papers or paper.names():
         chosen = paper.load(name)
@@ -438,7 +453,7 @@ def _report(options: argparse.Namespace) -> int:
                 )
             continue
         file, text = tables.table_path(options.results, name), tables.document(chosen, records)
-        if file.exists() and file.read_text(encoding="utf-8") == text:
+        if file.is_file() and file.read_bytes() == text.encode():
             print(f"{file}: fresh")
         elif options.check:
             stale.append(file)

@@ -32,7 +32,12 @@ def examine(data_root: Path, results: Path) -> Iterator[str]:
         except BenchError as error:
             yield f"data set    {dataset.name}: missing: {error.wrong}"
     for name in paper.names():
-        for checkpoint, described in paper.load(name).checkpoints.items():
+        try:
+            loaded = paper.load(name)
+        except BenchError as error:
+            yield f"paper       {error}"
+            continue
+        for checkpoint, described in loaded.checkpoints.items():
             yield f"checkpoint  {name}/{checkpoint}: {described.state}"
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, checkpoint, frames, paper, protocol, record, score
-from bench.catalog import Clip, Found
+from bench import catalog, checkpoint, frames, paper, protocol, record, score, storage
+from bench.catalog import Clip, Dataset, Found
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
 from bench.paper import Checkpoint, Paper
@@ -19,6 +19,7 @@ from bench.protocol import Protocol
 from bench.record import ClipRecord, Provenance, Record
 
 Frame = NDArray[np.uint8]
+_SAVE_EVERY_S = 10.0
 
 
 class Run(NamedTuple):
@@ -85,27 +86,48 @@ def plan(chosen: Paper, selection: Selection, settings: Settings) -> list[Planne
             protocols[run][cell.protocol] = protocol.PROTOCOLS[cell.protocol]
     for run in _asked_for(chosen, selection):
         protocols.setdefault(run, {})
-    wanted = {name: protocol.parse(name) for name in selection.protocols}
+    parsed = [protocol.parse(text) for text in selection.protocols]
+    wanted = {protocol.name_of(one): one for one in parsed}
+    chosen_runs = [run for run in protocols if _selected(run, selection)]
+    if not chosen_runs:
+        raise BenchError(
+            f"{chosen.name} has no such run",
+            expected="checkpoint, data set and degradation among "
+            + "; ".join(" ".join(run[1:]) for run in protocols),
+            todo="choose one of them",
+        )
     return [
         Planned(
             run,
-            _on(run.dataset, {"fixed": protocol.PROTOCOLS["fixed"], **named, **wanted}),
+            applicable(
+                catalog.get(run.dataset),
+                {"fixed": protocol.PROTOCOLS["fixed"], **protocols[run], **wanted},
+            ),
             cells.get(run, 0),
-            _problem(chosen, run, settings),
+            _problem(chosen, run, selection.clips, settings),
         )
-        for run, named in protocols.items()
-        if _selected(run, selection)
+        for run in chosen_runs
     ]
 
 
-def _on(dataset: str, protocols: dict[str, Protocol]) -> dict[str, Protocol]:
-    """The protocols as they apply to the data set: of some, only the centre frame is scored."""
-    if catalog.get(dataset).scored == "all":
+def applicable(dataset: Dataset, protocols: dict[str, Protocol]) -> dict[str, Protocol]:
+    """The protocols for a data set: `fixed-centre` for `fixed` where only centre frames are scored.
+
+    Raises BenchError where another protocol scores frames that the data set does not.
+    """
+    if dataset.scored == "all":
         return protocols
-    return {
-        name: msgspec.structs.replace(wanted, frames="centre", skip=0)
-        for name, wanted in protocols.items()
-    }
+    fixed = {"fixed-centre": protocol.PROTOCOLS["fixed-centre"]} if "fixed" in protocols else {}
+    others = {name: wanted for name, wanted in protocols.items() if name != "fixed"}
+    for name, wanted in others.items():
+        if wanted.frames != "centre":
+            raise BenchError(
+                f"protocol {name} does not fit {dataset.title}",
+                expected="frames=centre: only the centre frame of a clip is scored",
+                found=str(wanted),
+                todo="choose a protocol such as y-crop0-centre",
+            )
+    return {**fixed, **others}
 
 
 def _asked_for(chosen: Paper, selection: Selection) -> Iterator[Run]:
@@ -139,7 +161,9 @@ def _selected(run: Run, selection: Selection) -> bool:
     )
 
 
-def _problem(chosen: Paper, run: Run, settings: Settings) -> BenchError | None:
+def _problem(
+    chosen: Paper, run: Run, clips: Sequence[str], settings: Settings
+) -> BenchError | None:
     """Why the run cannot start, or None."""
     described = chosen.checkpoint(run.checkpoint)
     try:
@@ -149,9 +173,9 @@ def _problem(chosen: Paper, run: Run, settings: Settings) -> BenchError | None:
             return BenchError(f"no frames were released for {run.dataset}")
         if described.network:
             checkpoint.find(chosen, run.checkpoint)
-        found = catalog.find(catalog.get(run.dataset), settings.data_root)
+        found = catalog.find(catalog.get(run.dataset), settings.data_root, clips)
         if described.frames:
-            _released(described, found, settings)
+            _released(described, found, clips, settings)
         elif run.degradation not in found.lr:
             catalog.check_makeable(found, run.degradation)
     except BenchError as error:
@@ -159,47 +183,69 @@ def _problem(chosen: Paper, run: Run, settings: Settings) -> BenchError | None:
     return None
 
 
-def execute(
+def execute(  # noqa: PLR0917
     planned: Planned,
     chosen: Paper,
     clips: Sequence[str],
     settings: Settings,
+    results: Path,
     on_frame: Callable[[], object] = lambda: None,
 ) -> Record:
-    """Restores and scores the clips of one run (all of the data set where none are named)."""
+    """Restores and scores the clips of one run (all of the data set where none are named).
+
+    The record is written below `results`, together with what was measured before in the same way,
+    every few seconds and at the end, so that an interruption loses little.
+    """
     run = planned.run
-    found = catalog.find(catalog.get(run.dataset), settings.data_root)
-    maker = _maker(chosen, run, found, settings)
-    provenance = record.provenance(maker.device, maker.checkpoint_sha256)
+    file = record.path(results, *run)
+    old = record.read(file) if file.exists() else None
+    found = catalog.find(catalog.get(run.dataset), settings.data_root, clips)
+    catalog.check_clips(found, clips)
+    storage.check_writable(file.parent)
     scale = found.dataset.lr_scale.get(run.degradation, chosen.scale)
-    measured = [
-        _clip(
-            planned,
-            maker,
-            catalog.open_clip(found, name, run.degradation, scale),
-            provenance,
-            settings,
-            on_frame,
+    wanted = list(dict.fromkeys(clips)) or found.clips
+    maker = _maker(chosen, run, found, wanted, settings)
+    provenance = record.provenance(maker.device, maker.checkpoint_sha256)
+    measured: list[ClipRecord] = []
+
+    def save() -> Record:
+        whole = Record(
+            paper=run.paper,
+            checkpoint=run.checkpoint,
+            dataset=run.dataset,
+            degradation=run.degradation,
+            scale=scale,
+            clip_count=found.dataset.count,
+            protocols=planned.protocols,
+            clips=sorted(measured, key=lambda clip: clip.clip),
+            provenance={provenance.key: provenance},
         )
-        for name in clips or found.clips
-    ]
-    return Record(
-        paper=run.paper,
-        checkpoint=run.checkpoint,
-        dataset=run.dataset,
-        degradation=run.degradation,
-        scale=scale,
-        clip_count=found.dataset.count,
-        protocols=planned.protocols,
-        clips=sorted(measured, key=lambda clip: clip.clip),
-        provenance={provenance.key: provenance},
-    )
+        whole = record.merged(old, whole)
+        record.write(results, whole)
+        return whole
+
+    saved = time.monotonic()
+    try:
+        for name in wanted:
+            clip = catalog.open_clip(found, name, run.degradation, scale)
+            measured.append(_clip(planned, maker, clip, provenance, settings, on_frame))
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                save()
+                saved = time.monotonic()
+    except BaseException:
+        if measured:
+            save()
+        raise
+    return save()
 
 
 def frame_count(planned: Planned, clips: Sequence[str], settings: Settings) -> int | None:
     """How many frames the run will score, where datasets.yaml tells."""
-    found = catalog.find(catalog.get(planned.run.dataset), settings.data_root)
-    counts = [found.dataset.size(clip).frames for clip in clips or found.clips]
+    found = catalog.find(catalog.get(planned.run.dataset), settings.data_root, clips)
+    wanted = list(dict.fromkeys(clips)) or found.clips
+    if found.dataset.scored == "centre":
+        return len(wanted)
+    counts = [found.dataset.size(clip).frames for clip in wanted]
     return sum(count for count in counts if count) if all(counts) else None
 
 
@@ -217,10 +263,12 @@ class Maker(NamedTuple):
     checkpoint_sha256: str | None = None
 
 
-def _maker(chosen: Paper, run: Run, found: Found, settings: Settings) -> Maker:
+def _maker(
+    chosen: Paper, run: Run, found: Found, clips: Sequence[str], settings: Settings
+) -> Maker:
     described = chosen.checkpoint(run.checkpoint)
     if described.frames:
-        return Maker(None, _released(described, found, settings))
+        return Maker(None, _released(described, found, clips, settings))
     if described.method:
         method = paper.method(described)
         return Maker(lambda lr, wanted: method(lr, chosen.scale, wanted), None)
@@ -258,7 +306,7 @@ def _clip(  # noqa: PLR0917
     try:
         if maker.restore:
             lr = list(frames.in_order(clip.lr.__getitem__, range(len(clip.lr)), settings.workers))
-            catalog.check_lr(clip, run.degradation)
+            catalog.check_lr(clip, run.degradation, settings.workers)
             lr_sha256, lr_origin = score.digest(lr), clip.lr_origin
             restoring = maker.restoring(*lr[0].shape[:2])
             sr = maker.restore(lr, wanted)
@@ -294,23 +342,26 @@ def _saved(sr: Iterable[Frame], wanted: Sequence[int], folder: Path) -> Iterator
         yield frame
 
 
-def _released(described: Checkpoint, found: Found, settings: Settings) -> dict[str, FrameFiles]:
-    """Released frames of every clip, from the given folder or from below the data set's root."""
+def _released(
+    described: Checkpoint, found: Found, clips: Sequence[str], settings: Settings
+) -> dict[str, FrameFiles]:
+    """Released frames of the clips, from the given folder or from below the data set's root."""
+    wanted = clips or found.clips
     if settings.released:
         folders = frames.clip_folders(settings.released)
-        lacking = [clip for clip in found.clips if clip not in folders]
+        lacking = [clip for clip in wanted if clip not in folders]
         if lacking:
             raise BenchError(
                 f"{settings.released} lacks frames of {', '.join(lacking)}",
-                expected="a folder of frames for each of " + ", ".join(found.clips),
+                expected="a folder of frames for each of " + ", ".join(wanted),
                 found=", ".join(filter(None, folders)) or "frames of one clip",
                 todo="give the folder that holds one folder a clip",
             )
-        return {clip: FrameFiles(frames.frame_files(folders[clip])) for clip in found.clips}
+        return {clip: FrameFiles(frames.frame_files(folders[clip])) for clip in wanted}
     templates = described.frames[found.dataset.name]
     for base in (found.root, settings.data_root):
         for template in templates:
-            places = {clip: base / template.format(clip=clip) for clip in found.clips}
+            places = {clip: base / template.format(clip=clip) for clip in wanted}
             if all(place.is_dir() for place in places.values()):
                 return {clip: FrameFiles(frames.frame_files(p)) for clip, p in places.items()}
     raise BenchError(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import struct
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +26,7 @@ Result = TypeVar("Result")
 SUFFIXES = (".png", ".bmp")  # lossless, 8 bits a channel
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_MOST_PIXELS = 2**26  # 8192x8192; Pillow warns beyond 2**26.4
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
@@ -52,6 +55,11 @@ def frame_files(folder: Path) -> list[Path]:
     return files
 
 
+def count(folder: Path) -> int:
+    """The number of frames in a folder; 0 where there are none."""
+    return len(_images(folder))
+
+
 class FrameFiles(Sequence[Frame]):
     """Frames on disk as a sequence of uint8 RGB (h, w, 3), decoded when asked for."""
 
@@ -74,8 +82,10 @@ def clip_folders(folder: Path) -> dict[str, Path]:
     if _images(folder):
         return {"": folder}
     found: list[tuple[str, ...]] = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural)
+    visited: set[Path] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        # Links to clips are followed, links in a circle once.
+        folders[:] = [f for f in folders if not f.startswith(".") and _new(parent, f, visited)]
         if any(_is_frame(name) for name in files):
             found.append(Path(parent).relative_to(folder).parts)
     if not found:
@@ -98,6 +108,34 @@ def size(path: Path) -> tuple[int, int]:
             tail = file.read()
     except OSError as error:
         raise _unreadable(path, error) from error
+    return _png_size(path, head, tail)
+
+
+def read(path: Path) -> Frame:
+    """The frame as uint8 RGB (h, w, 3). Colour profiles and gamma are not applied.
+
+    The checksums of a PNG's chunks are compared: decoders that skip them read some damaged files
+    without complaint.
+    """
+    from PIL import Image
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if path.suffix.lower() == ".png":
+        _png_size(path, data[:33], data[-12:])  # Pillow would quietly reduce 16 bits to 8
+        _check_chunks(path, data)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.mode != "RGB":
+                raise _wrong_format(path, image.mode)
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _png_size(path: Path, head: bytes, tail: bytes) -> tuple[int, int]:
     if head[:8] != _SIGNATURE or len(head) < 33:
         raise BenchError(
             f"{path} is not a PNG file",
@@ -107,40 +145,46 @@ def size(path: Path) -> tuple[int, int]:
         )
     width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
     if depth != 8 or colour != 2:
+        raise _wrong_format(path, f"{depth}-bit {_COLOURS.get(colour, 'unknown')}")
+    if not 0 < width * height <= _MOST_PIXELS:
         raise BenchError(
-            f"{path} has the wrong pixel format",
-            expected="8-bit RGB",
-            found=f"{depth}-bit {_COLOURS.get(colour, 'unknown')}",
-            todo="convert the frames to 8-bit RGB in the way the paper did",
+            f"{path} has an impossible size",
+            expected=f"1 to {_MOST_PIXELS} pixels",
+            found=f"{width}x{height}",
+            todo="replace the file",
         )
     if tail != _END:
         raise BenchError(
-            f"{path} is truncated",
+            f"{path} is truncated or has bytes after its end",
             expected="a PNG file that ends with its IEND chunk",
-            found=f"{path.stat().st_size} bytes that do not",
             todo="fetch or write the file again",
         )
     return int(height), int(width)
 
 
-def read(path: Path) -> Frame:
-    """The frame as uint8 RGB (h, w, 3). Colour profiles and gamma are not applied."""
-    from PIL import Image, UnidentifiedImageError
+def _check_chunks(path: Path, data: bytes) -> None:
+    place = len(_SIGNATURE)
+    while place + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        body = memoryview(data)[place + 4 : place + 8 + length]
+        stored = data[place + 8 + length : place + 12 + length]
+        if zlib.crc32(body).to_bytes(4, "big") != stored:
+            raise BenchError(
+                f"{path} is damaged",
+                expected="chunks that agree with their checksums",
+                found=f"one at byte {place} that does not",
+                todo="fetch or write the file again",
+            )
+        place += 12 + length
 
-    if path.suffix.lower() == ".png":
-        size(path)  # Pillow would quietly reduce 16 bits to 8
-    try:
-        with Image.open(path) as image:
-            if image.mode != "RGB":
-                raise BenchError(
-                    f"{path} has the wrong pixel format",
-                    expected="8-bit RGB",
-                    found=image.mode,
-                    todo="convert the frames to 8-bit RGB in the way the paper did",
-                )
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise _unreadable(path, error) from error
+
+def _wrong_format(path: Path, found: str) -> BenchError:
+    return BenchError(
+        f"{path} has the wrong pixel format",
+        expected="8-bit RGB",
+        found=found,
+        todo="convert the frames to 8-bit RGB in the way the paper did",
+    )
 
 
 def write(path: Path, frame: Frame) -> None:
@@ -171,6 +215,13 @@ def in_order(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _new(parent: str, folder: str, visited: set[Path]) -> bool:
+    place = Path(parent, folder).resolve()
+    seen = place in visited
+    visited.add(place)
+    return not seen
 
 
 def _is_frame(name: str) -> bool:

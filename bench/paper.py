@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.resources
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import protocol, storage
+from bench import catalog, protocol, storage
 from bench.errors import BenchError, choices
 from bench.restore import SlidingWindow
 
@@ -103,13 +104,17 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     verified: bool = True
     note: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.psnr is None and self.ssim is None:
+            raise ValueError("a cell needs psnr or ssim")
+
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A publication: its cells, its checkpoints, the sources of its numbers."""
 
     schema: Literal[1]
     title: str
-    scale: int
+    scale: Literal[2, 3, 4]
     sources: dict[str, Source]
     checkpoints: dict[str, Checkpoint]
     cells: list[Cell]
@@ -119,16 +124,21 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     def __post_init__(self) -> None:
         for number, cell in enumerate(self.cells):
-            where = f"cells[{number}] ({cell.row}, {cell.dataset})"
-            if cell.source not in self.sources:
-                expected = choices(self.sources)
-                raise ValueError(f"{where}: {expected}, found source {cell.source!r}")
-            if cell.checkpoint is not None and cell.checkpoint not in self.checkpoints:
-                expected = choices(self.checkpoints)
-                raise ValueError(f"{where}: {expected}, found checkpoint {cell.checkpoint!r}")
-            if cell.protocol is not None and cell.protocol not in protocol.PROTOCOLS:
-                expected = choices(protocol.PROTOCOLS)
-                raise ValueError(f"{where}: {expected}, found protocol {cell.protocol!r}")
+            known = catalog.load()
+            found = known.get(cell.dataset)
+            checks: tuple[tuple[str, str | None, Collection[str]], ...] = (
+                ("source", cell.source, self.sources),
+                ("data set", cell.dataset, known),
+                ("checkpoint", cell.checkpoint, self.checkpoints),
+                ("protocol", cell.protocol, protocol.PROTOCOLS),
+                ("degradation", cell.degradation, found.degradations if found else ()),
+                ("clip", cell.clip, (found.clips if found else None) or (cell.clip or "",)),
+            )
+            for what, name, choice in checks:
+                if name is not None and name not in choice:
+                    raise ValueError(
+                        f"cells[{number}] ({cell.row}): {choices(choice)}, found {what} {name!r}"
+                    )
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name."""
@@ -153,7 +163,15 @@ def load(name: str) -> Paper:
         raise BenchError(
             "unknown paper", expected=choices(packages), found=repr(name), todo="choose one"
         )
-    folder = importlib.resources.files(packages[name])
+    try:
+        folder = importlib.resources.files(packages[name])
+    except ImportError as error:
+        raise BenchError(
+            f"paper {name} cannot be loaded",
+            expected=f"a package {packages[name]} with a paper.yaml",
+            found=str(error),
+            todo="install or remove the distribution that names it",
+        ) from error
     return read(Path(str(folder)) / "paper.yaml", name, packages[name])
 
 
@@ -190,9 +208,13 @@ def rounded(measured: float, published: str) -> str:
 def agrees(measured: float, published: str) -> bool:
     """Whether the measured value rounds to the published one within one unit of its last digit.
 
+    Infinite values agree with nothing.
+
     >>> agrees(21.7939, "21.80"), agrees(0.5428, "0.5246")
     (True, False)
     """
+    if not math.isfinite(measured):
+        return False
     return abs(Decimal(rounded(measured, published)) - Decimal(published)) <= _unit(published)
 
 

@@ -41,9 +41,13 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Only fields that differ from those of `fixed` enter, so that a field added later leaves the
         hash of every protocol that does not use it as it was.
         """
+        return hashlib.sha256(msgspec.json.encode(self.moved, order="sorted")).hexdigest()[:16]
+
+    @property
+    def moved(self) -> dict[str, str | int]:
+        """The fields that differ from those of `fixed`."""
         default, fields = Protocol(), msgspec.structs.asdict(self)
-        moved = {name: value for name, value in fields.items() if value != getattr(default, name)}
-        return hashlib.sha256(msgspec.json.encode(moved, order="sorted")).hexdigest()[:16]
+        return {name: value for name, value in fields.items() if value != getattr(default, name)}
 
     def scored(self, count: int) -> range:
         """The indices of the frames of a clip of `count` frames that are scored."""
@@ -75,6 +79,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 PROTOCOLS: dict[str, Protocol] = {
     # One comparable leaderboard; also OpenMMLab's TDAN table and DUF as BasicSR re-scored it.
     "fixed": Protocol(),
+    # The same for data sets of which only the centre frame is scored.
+    "fixed-centre": Protocol(frames="centre"),
     # BasicSR, EDVR, BasicVSR, PSRT, TTVSR, STDAN on Vid4 and UDM10 (BasicSR docs/ModelZoo.md:86).
     "y-crop0": Protocol(border=0),
     # The same authors on REDS4, and their RGB figures on Vid4.
@@ -105,8 +111,11 @@ def parse(text: str) -> Protocol:
             found=repr(text),
             todo="choose one of them",
         )
-    fields = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    parts = [part.strip().partition("=")[::2] for part in text.split(",")]
+    fields = dict(parts)
     try:
+        if len(fields) < len(parts):
+            raise msgspec.ValidationError("a field given twice")  # noqa: TRY301
         return msgspec.convert(fields, Protocol, strict=False)
     except msgspec.ValidationError as error:
         raise BenchError(
@@ -122,4 +131,4 @@ def name_of(protocol: Protocol) -> str:
     for name, named in PROTOCOLS.items():
         if named == protocol:
             return name
-    return ",".join(f"{k}={v}" for k, v in msgspec.structs.asdict(protocol).items())
+    return ",".join(f"{field}={value}" for field, value in protocol.moved.items())

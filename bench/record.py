@@ -88,10 +88,27 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     clips: list[ClipRecord]
     provenance: dict[str, Provenance]
 
-    @property
-    def complete(self) -> bool:
-        """Whether every clip of the data set was measured."""
-        return len(self.clips) == self.clip_count
+    def __post_init__(self) -> None:
+        names = [clip.clip for clip in self.clips]
+        if len(set(names)) < len(names):
+            raise ValueError("a clip is recorded twice")
+        for clip in self.clips:
+            for name, scores in clip.scores.items():
+                if name not in self.protocols:
+                    raise ValueError(f"clip {clip.clip}: unknown protocol {name!r}")
+                wanted = len(self.protocols[name].scored(clip.frames))
+                if not wanted == len(scores.psnr) == len(scores.ssim):
+                    raise ValueError(
+                        f"clip {clip.clip}: {name} needs the scores of {wanted} frames"
+                    )
+
+    def measured(self, name: str) -> list[ClipRecord]:
+        """The clips with scores under the protocol of that name."""
+        return [clip for clip in self.clips if name in clip.scores]
+
+    def complete(self, name: str) -> bool:
+        """Whether every clip of the data set has scores under the protocol of that name."""
+        return len(self.measured(name)) == self.clip_count
 
     def clip(self, name: str) -> ClipRecord | None:
         """The clip of that name, if it was measured."""
@@ -103,7 +120,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def mean(self, name: str, clip: str | None = None) -> tuple[Mean, Mean]:
         """Means of PSNR and SSIM under the protocol of that name, over all clips or of one."""
-        chosen = [c for c in self.clips if clip in (None, c.clip)]
+        chosen = [c for c in self.measured(name) if clip in (None, c.clip)]
         scores, protocol = [c.scores[name] for c in chosen], self.protocols[name]
         return (
             dataset_mean([s.numbers() for s in scores], protocol),
@@ -142,9 +159,23 @@ def write(results: Path, record: Record) -> Path:
 
 
 def read_all(results: Path, paper: str | None = None) -> list[Record]:
-    """Every record below the results folder, of one paper or of all, sorted by path."""
+    """Every record below the results folder, of one paper or of all, sorted by path.
+
+    Raises BenchError where a file is not under the path that its content asks for, such as a copy.
+    """
     pattern = f"{paper or '*'}/*/*.json"
-    return [read(file) for file in sorted((results / "records").glob(pattern))]
+    records = []
+    for file in sorted((results / "records").glob(pattern)):
+        found = read(file)
+        wanted = path(results, found.paper, found.checkpoint, found.dataset, found.degradation)
+        if file != wanted:
+            raise BenchError(
+                f"{file} is misplaced",
+                expected=str(wanted),
+                todo="move it there or remove it",
+            )
+        records.append(found)
+    return records
 
 
 def clip_record(
@@ -180,29 +211,39 @@ def clip_record(
 
 
 def merged(old: Record | None, new: Record) -> Record:
-    """`new` with the clips of `old` that it lacks, where they were measured in the same way.
+    """`new`, and what of `old` was measured in the same way.
 
-    An old clip is kept only where it has scores under every protocol of the new record.
+    That is: clips that `new` lacks, made by the same weights from LR of the same origin in the same
+    way of restoring; and scores under other protocols of clips whose SR and GT frames are the same.
+    A protocol that changed its meaning is dropped.
     """
-    if old is None or (old.scale, old.clip_count) != (new.scale, new.clip_count):
+    if old is None or (old.scale, old.clip_count) != (new.scale, new.clip_count) or not new.clips:
         return new
-    hashes = {name: protocol.hash for name, protocol in new.protocols.items()}
-    if any(
-        name not in old.protocols or old.protocols[name].hash != hashes[name] for name in hashes
-    ):
-        return new
-    measured = {clip.clip for clip in new.clips}
-    kept = [clip for clip in old.clips if clip.clip not in measured]
-    kept = [
-        msgspec.structs.replace(clip, scores={name: clip.scores[name] for name in hashes})
-        for clip in kept
-    ]
-    clips = sorted([*new.clips, *kept], key=lambda clip: clip.clip)
-    provenance = {**old.provenance, **new.provenance}
-    used = {clip.provenance for clip in clips}
+    protocols = {**old.protocols, **new.protocols}
+    valid = {name for name, p in old.protocols.items() if p.hash == protocols[name].hash}
+    clips = {clip.clip: clip for clip in new.clips}
+    made = _made(new, new.clips[0])
+    for clip in old.clips:
+        again, kept = clips.get(clip.clip), {n: s for n, s in clip.scores.items() if n in valid}
+        if again is None and kept and _made(old, clip) == made:
+            clips[clip.clip] = msgspec.structs.replace(clip, scores=kept)
+        elif again and (again.sr_sha256, again.gt_sha256) == (clip.sr_sha256, clip.gt_sha256):
+            clips[clip.clip] = msgspec.structs.replace(again, scores={**kept, **again.scores})
+    ordered = sorted(clips.values(), key=lambda clip: clip.clip)
+    used = {name for clip in ordered for name in clip.scores}
+    sources = {**old.provenance, **new.provenance}
     return msgspec.structs.replace(
-        new, clips=clips, provenance={key: provenance[key] for key in sorted(used)}
+        new,
+        clips=ordered,
+        protocols={name: p for name, p in protocols.items() if name in used},
+        provenance={key: sources[key] for key in sorted({clip.provenance for clip in ordered})},
     )
+
+
+def _made(record: Record, clip: ClipRecord) -> tuple[object, ...]:
+    """What must agree for two clips to stand in one record; frame sizes may differ."""
+    settings = {k: v for k, v in clip.restoring.items() if not k.startswith("padded")}
+    return record.provenance[clip.provenance].checkpoint_sha256, clip.lr_origin, settings
 
 
 def provenance(device: str = "cpu", checkpoint_sha256: str | None = None) -> Provenance:

@@ -25,29 +25,32 @@ def read_yaml(path: Path, kind: type[Struct]) -> Struct:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         data = yaml.load(text, Loader=loader)  # noqa: S506 - both loaders are the safe one
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-02-31
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         raise BenchError(
             f"{where} is not YAML", expected="YAML", found=problem, todo="mend that line"
         ) from error
-    try:
-        return msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        raise _invalid(path, _named(data, kind, error)) from error
+    return _convert(path, data, kind)
 
 
 def read_json(path: Path, kind: type[Struct]) -> Struct:
     """The JSON file as a `kind`; unknown keys, missing keys and wrong types are refused."""
     try:
-        return msgspec.json.decode(_read_text(path), type=kind)
-    except msgspec.ValidationError as error:
-        raise _invalid(path, error) from error
+        data = msgspec.json.decode(_read_text(path))
     except msgspec.DecodeError as error:
         raise BenchError(
             f"{path} is not JSON", expected="JSON", found=str(error), todo="restore the file"
         ) from error
+    return _convert(path, data, kind)
+
+
+def _convert(path: Path, data: Any, kind: type[Struct]) -> Struct:
+    try:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(path, _named(data, kind, error)) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,15 +77,29 @@ def replacing(path: Path) -> Iterator[Path]:
         part.chmod(0o666 & ~_umask())  # temporary files are private, results are not
         part.replace(path)
     except OSError as error:
-        raise BenchError(
-            f"cannot write {path}",
-            found=error.strerror or str(error),
-            todo="free some space or choose another folder",
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         if part is not None:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises BenchError where no file could be written into the folder; leaves nothing behind."""
+    nearest = next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> BenchError:
+    return BenchError(
+        f"cannot write {path}",
+        found=error.strerror or str(error),
+        todo="free some space or choose another folder",
+    )
 
 
 def _umask() -> int:

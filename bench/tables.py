@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +16,19 @@ from bench.record import Record
 
 Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
 Format = Literal["markdown", "latex", "csv"]
+_CELL_COLUMNS = [
+    "row",
+    "data set",
+    "degradation",
+    "clip",
+    "published",
+    "measured",
+    "difference",
+    "verdict",
+    "protocol",
+    "source",
+    "note",
+]
 DAGGER = "\N{DAGGER}"
 
 
@@ -47,10 +61,11 @@ def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
     wanted = (chosen.name, cell.checkpoint, cell.dataset, cell.degradation)
     found = next((r for r in records if _identity(r) == wanted), None)
     name = found.name_of(protocol.PROTOCOLS[cell.protocol]) if found else None
-    if found is None or name is None or (cell.clip and not found.clip(cell.clip)):
+    measured = [clip.clip for clip in found.measured(name)] if found and name else []
+    if found is None or name is None or not measured or (cell.clip or measured[0]) not in measured:
         return Judged(cell, None, None, "not run", _why_not(chosen, cell), "")
-    if cell.clip is None and not found.complete:
-        reason = f"{len(found.clips)} of {found.clip_count} clips"
+    if cell.clip is None and not found.complete(name):
+        reason = _partial(found, name)
         return Judged(cell, None, None, "no verdict", reason, "")
     psnr, ssim = found.mean(name, cell.clip)
     extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
@@ -100,7 +115,7 @@ def cells_frame(judged: Sequence[Judged]) -> pd.DataFrame:
                 "note": cell.note or "",
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_CELL_COLUMNS)
 
 
 def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -109,10 +124,10 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
     for record in records:
         title = catalog.get(record.dataset).title
         for name in sorted(record.protocols, key=lambda name: (name != "fixed", name)):
-            clips: list[str | None] = [clip.clip for clip in record.clips]
+            complete, clips = record.complete(name), [c.clip for c in record.measured(name)]
             for clip in [*clips, None]:
                 psnr, ssim = record.mean(name, clip)
-                mean = "mean" if record.complete else _partial(record)
+                mean = "mean" if complete else _partial(record, name)
                 rows.append(
                     {
                         "checkpoint": record.checkpoint,
@@ -120,15 +135,15 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
                         "degradation": record.degradation,
                         "protocol": name,
                         "clip": clip or mean,
-                        "PSNR": psnr.text() if clip or record.complete else "",
-                        "SSIM": ssim.text() if clip or record.complete else "",
+                        "PSNR": psnr.text() if clip or complete else "",
+                        "SSIM": ssim.text() if clip or complete else "",
                     }
                 )
     return pd.DataFrame(rows)
 
 
-def _partial(record: Record) -> str:
-    return f"{len(record.clips)} of {record.clip_count} clips"
+def _partial(record: Record, name: str) -> str:
+    return f"{len(record.measured(name))} of {record.clip_count} clips"
 
 
 def render(frame: pd.DataFrame, form: Format) -> str:
@@ -143,15 +158,13 @@ def render(frame: pd.DataFrame, form: Format) -> str:
 
 def document(chosen: Paper, records: Sequence[Record]) -> str:
     """results/tables/<paper>.md: published beside measured, notes, sources, every run by clip."""
-    frame = cells_frame(judge_all(chosen, records))
-    marks, notes = [], []
-    for note in frame["note"]:
-        if note and note not in notes:
-            notes.append(note)
-        marks.append(f" [{notes.index(note) + 1}]" if note else "")
-    frame["published"] += pd.Series(marks, dtype=object)
-    counts = frame["verdict"].str.partition(":")[0].value_counts()
-    order = ("reproduced", "differs", "no verdict", "not run")
+    judged = judge_all(chosen, records)
+    frame = cells_frame(judged)
+    notes = list(dict.fromkeys(note for note in frame["note"] if note))
+    marks = [f" [{notes.index(note) + 1}]" if note else "" for note in frame["note"]]
+    frame["published"] = [p + mark for p, mark in zip(frame["published"], marks, strict=True)]
+    counts = Counter(one.verdict for one in judged)
+    order: tuple[Verdict, ...] = ("reproduced", "differs", "no verdict", "not run")
     summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if verdict in counts)
     parts = [
         f"# {chosen.title}",

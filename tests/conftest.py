@@ -28,6 +28,15 @@ def data() -> Path:
     return Path(os.environ["BENCH_TEST_DATA"])
 
 
+@pytest.fixture
+def facts(data: Path) -> Path:
+    """The folder of collected facts beside the real frames, where there is one."""
+    folder = data.parent / "facts"
+    if not folder.is_dir():
+        pytest.skip("no collected facts lie beside the real frames")
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No test sees the user's data or cache, or writes into the checkout."""

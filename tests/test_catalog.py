@@ -11,7 +11,7 @@ import yaml
 from bench import catalog, degrade, frames
 from bench.errors import BenchError
 
-# Clip counts and frame totals of facts/published.md section 3.
+# What the publishers of the lists and data sets count.
 COUNTS = {
     "vid4": 4,
     "vid4-155": 4,
@@ -192,6 +192,57 @@ def test_faults_are_named_in_one_line(tmp_path, clips):
     expect(r"im1.png has another size than it should: expected 16x12, found 16x16")
 
 
+def test_the_whole_gt_wins_over_a_cut_one(tmp_path):
+    """vid4/GT beside PFNL's download: frame counts decide, not the number of LR folders."""
+    dataset = small(
+        tmp_path,
+        layouts=[
+            {"name": "whole", "gt": "GT/{clip}"},
+            {"name": "cut", "gt": "{clip}/truth", "lr": {"bd-duf": "{clip}/blur4"}},
+        ],
+    )
+    stack = smooth(3)
+    lay(tmp_path / "small", "GT/{clip}", {"a": stack, "b": stack})
+    lay(tmp_path / "small", "{clip}/truth", {"a": stack[1:2], "b": stack[1:2]})
+    lay(tmp_path / "small", "{clip}/blur4", {"a": stack[1:2], "b": stack[1:2]})
+    assert catalog.find(dataset, tmp_path).layout.name == "whole"
+
+
+def test_lr_is_cut_as_its_own_layout_says(tmp_path):
+    dataset = small(
+        tmp_path,
+        layouts=[
+            {"name": "cut", "gt": "{clip}/truth"},
+            {"name": "whole", "gt": "GT/{clip}", "lr": {"bi": "BIx4/{clip}"}, "skip": 1},
+        ],
+    )
+    stack = smooth(5)
+    for clip in ("a", "b"):
+        lay(tmp_path, "{clip}/truth", {clip: stack[1:4]})
+        lay(tmp_path, "BIx4/{clip}", {clip: [degrade.degrade(f, "bi") for f in stack]})
+    clip = catalog.open_clip(catalog.find(dataset, tmp_path), "a", "bi")
+    assert np.array_equal(clip.lr[0], degrade.degrade(stack[1], "bi"))
+    catalog.check_lr(clip, "bi")
+
+
+def test_only_the_wanted_clips_need_to_be_there(tmp_path, clips):
+    dataset = small(tmp_path)
+    lay(tmp_path / "small", "GT/{clip}", {"a": clips["a"]})
+    found = catalog.find(dataset, tmp_path, ["a"])
+    assert len(catalog.open_clip(found, "a", "bi").gt) == 3
+    assert list(catalog.gt_clips(found, ["a"])) == ["a"]
+    with pytest.raises(BenchError, match="lacks 1 clips"):
+        catalog.find(dataset, tmp_path)
+
+
+def test_lr_that_can_only_be_read(tmp_path, clips):
+    dataset = small(tmp_path, degradations=["bi", "blur"])
+    lay(tmp_path / "small", "GT/{clip}", clips)
+    found = catalog.find(dataset, tmp_path)
+    with pytest.raises(BenchError, match="Small has no blur LR frames on disk"):
+        catalog.open_clip(found, "a", "blur")
+
+
 def test_unknown_names_list_the_choices(tmp_path, clips):
     dataset = small(tmp_path)
     lay(tmp_path / "small", "GT/{clip}", clips)
@@ -212,6 +263,8 @@ def test_unknown_names_list_the_choices(tmp_path, clips):
         ({"sixe": 1}, "datasets.small: .*unknown field `sixe`"),
         ({"clips": {"a": {}, "b": {"width": "x"}}}, r"datasets\.small\.clips\.b\.width: expected"),
         ({"clips": None}, "exactly one of clips and clip_list"),
+        ({"frames": -3}, "frames: Expected `int` >= 1|frames: expected `int` >= 1"),
+        ({"layouts": [{"name": "x", "gt": "{clap}"}]}, r"layouts\[0\].gt: .*matching regex"),
     ],
 )
 def test_malformed_datasets_yaml(tmp_path, change, words):
@@ -228,6 +281,8 @@ def test_lists(tmp_path):
     path.write_text("\r\n".join(lines[:1] + lines[2:]))  # Zooming Slow-Mo's have no final newline
     assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_text("".join(f"{line} 7 (256,448,3)\n" for line in lines))  # BasicSR's
+    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).replace("/", "\\").encode())  # Windows
     assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_text("\n".join(f"{line}/im4.png" for line in lines))
     assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
@@ -269,9 +324,9 @@ def test_published_lists(data: Path, tmp_path):
 
 
 @pytest.mark.data
-def test_vid4_is_found_and_is_the_known_one(data: Path):
-    """Frames of the real data set have the SHA-256 of their decoded bytes that the facts list."""
-    manifest = data.parent / "facts" / "manifest_vid4.csv"
+def test_vid4_is_found_and_is_the_known_one(data: Path, facts: Path):
+    """Frames of the real data set have the known SHA-256 of their decoded bytes."""
+    manifest = facts / "manifest_vid4.csv"
     found = catalog.find(catalog.get("vid4"), data)
     clip = catalog.open_clip(found, "city", "bi")
     with manifest.open() as file:

@@ -6,11 +6,12 @@ import re
 import shlex
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from bench import cli, frames, sample
+from bench import cli, frames, paper, sample
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "run", "score", "report", "doctor"]
@@ -106,7 +107,7 @@ def test_a_failing_run_does_not_stop_the_others(bench, toy):
     assert code == 2
     assert "bench: toy/failing on sample, bi, clip pan: the network gave NaN" in err
     assert "failed: toy/failing on sample, bi" in out
-    assert "toy/good on sample, bi: 4 clips" in out
+    assert "toy/good on sample, bi: 4 of 4 clips" in out
     assert not Path("results/records/toy/failing").exists()
 
 
@@ -181,6 +182,11 @@ def test_score_clips(bench, clips):
         ("report bicubc", "unknown paper"),
         ("report --results file", "cannot write file/tables"),
         ("report --format xml", "invalid choice: 'xml'"),
+        ("report --format latex", "--format latex needs --stdout"),
+        ("report --check --stdout", "not allowed with argument --check"),
+        ("run bicubic --dataset sample --frames sr", "bicubic makes its own frames"),
+        ("plan duf --degradation bx", "duf has no such run: expected .*52l vid4 bd-duf"),
+        ("score sr sample --protocol border=4,border=8", "a field given twice"),
         ("frobnicate", "invalid choice: 'frobnicate'"),
         ("", "the following arguments are required: COMMAND"),
     ],
@@ -230,6 +236,56 @@ def test_a_full_disk_leaves_the_old_record(bench, toy, monkeypatch):
     assert "cannot write results/records/toy/good/sample-bi.json: found No space left" in err
     assert file.read_bytes() == before
     assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+def test_a_bad_record_stops_only_its_own_run(bench, toy):
+    file = Path("results/records/toy/good/sample-bi.json")
+    file.parent.mkdir(parents=True)
+    file.write_text('{"schema": 2}')
+    words = ("--dataset", "sample", "--degradation", "bi", "--degradation", "bd")
+    code, _, err = bench("run", "toy", "--checkpoint", "good", *words)
+    assert code == 2
+    assert "was written by a newer version of bench" in err
+    assert Path("results/records/toy/good/sample-bd.json").exists()
+
+
+def test_a_broken_entry_point_does_not_stop_a_list(bench, toy, monkeypatch):
+    found = {"toy": "toypaper", "gone": "no.such.package"}
+    monkeypatch.setattr(paper, "_entry_points", lambda: found)
+    for command in ("list", "doctor"):
+        code, out, _ = bench(command)
+        assert code == 0
+        assert "paper gone cannot be loaded: expected a package no.such.package" in out
+        assert "bicubic with channels swapped" in out or "toy/swapped" in out
+
+
+def test_a_data_set_wins_over_a_folder_of_its_name(bench, clips, monkeypatch):
+    monkeypatch.chdir(clips)
+    (clips / "sample").mkdir()
+    assert bench("score", "sr", "sample")[0] == 0
+    code, _, err = bench("score", "sr", "./sample")
+    assert (code, "no frames in" in err) == (2, True)
+
+
+def test_progress_shows_the_time_left(clips):
+    """On a terminal; tqdm hides its bar elsewhere."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    words = ("score", clips / "sr", clips / "gt", "--workers", 1)
+    command = [sys.executable, "-m", "bench", *map(str, words)]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, check=True)
+    shown = os.read(ours, 100_000).decode()
+    os.close(theirs)
+    os.close(ours)
+    assert re.search(r"scoring: +\d+%\|.*\d+/36 \[\d\d:\d\d<", shown)
+
+
+def test_a_full_disk_behind_the_output():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "bench", "list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left" in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

@@ -144,7 +144,7 @@ def test_bi_equals_the_frames_that_others_made(data: Path):
 
 @pytest.mark.data
 def test_the_two_bd_are_as_far_apart_as_measured(data: Path):
-    """facts/published.md 1.5: PSNR between LR frames of the first GT frame of each clip."""
+    """PSNR between LR frames made from one GT frame, as measured by other code."""
     expected = {"calendar": (23.49, 35.77), "city": (29.22, 41.33)}
     for clip, (duf, bi) in expected.items():
         gt = frames.read(frames.frame_files(data / "vid4/GT" / clip)[0])

@@ -78,14 +78,20 @@ def spoil(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("truncated", "is truncated: expected a PNG file that ends with its IEND chunk"),
+        (
+            "truncated",
+            "is truncated or has bytes after its end: expected a PNG file that",
+        ),
         ("text", "is not a PNG file: expected a PNG signature and header, found b'not an i'"),
         ("empty", "is not a PNG file: .* found an empty file"),
         ("grey", "wrong pixel format: expected 8-bit RGB, found 8-bit grey"),
         ("palette", "wrong pixel format: expected 8-bit RGB, found 8-bit palette"),
         ("alpha", "wrong pixel format: expected 8-bit RGB, found 8-bit RGB with alpha"),
         ("16 bits", "wrong pixel format: expected 8-bit RGB, found 16-bit RGB"),
-        ("broken inside", "cannot read .*: expected a whole image"),
+        (
+            "broken inside",
+            "is damaged: expected chunks that agree with their checksums",
+        ),
     ],
 )
 def test_bad_files_are_told_in_one_line(tmp_path, kind, words):
@@ -95,6 +101,37 @@ def test_bad_files_are_told_in_one_line(tmp_path, kind, words):
         frames.read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_damage_that_decoders_overlook_is_noticed(tmp_path):
+    """A flipped bit in the last rows of a PNG, which Pillow decodes to other pixels in silence."""
+    spoil("", tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    for place in range(len(whole) - 60, len(whole) - 12):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        (tmp_path / "a.png").write_bytes(damaged)
+        with pytest.raises(BenchError, match="is damaged"):
+            frames.read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 10), (10, 0), (30000, 30000)])
+def test_impossible_sizes(tmp_path, width, height):
+    spoil("", tmp_path / "a.png")
+    whole = bytearray((tmp_path / "a.png").read_bytes())
+    whole[16:24] = struct.pack(">II", width, height)
+    (tmp_path / "a.png").write_bytes(whole)
+    for call in (frames.size, frames.read):
+        with pytest.raises(BenchError, match=f"impossible size: .* found {width}x{height}"):
+            call(tmp_path / "a.png")
+
+
+def test_links_to_clips_are_followed_and_circles_are_not(tmp_path, put):
+    put(tmp_path / "real/city", 2)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/city").symlink_to(tmp_path / "real/city")
+    (tmp_path / "linked/up").symlink_to(tmp_path / "linked")
+    assert list(frames.clip_folders(tmp_path / "linked")) == ["city"]
 
 
 def test_missing_and_empty_folders(tmp_path):

@@ -196,7 +196,7 @@ def test_bad_input_is_told_in_one_line(noise):
 
 @pytest.mark.data
 def test_duf_frames_give_the_published_figures(data: Path):
-    """The changes of protocol that facts/published.md 1.5 measured on DUF's frames."""
+    """Changes of protocol have the effects on DUF's frames that were measured by other code."""
     gt, sr = data / "vid4/GT", data / "vid4/DUF-52L"
     views = [View("y", 8), View("y", 4), View("y", 0), View("rgb", 8)]
     means = []

@@ -20,6 +20,7 @@ def test_hashes_never_change():
     """Records carry them: a change would make every earlier record incomparable."""
     assert {name: p.hash for name, p in PROTOCOLS.items()} == {
         "fixed": "44136fa355b3678a",
+        "fixed-centre": "933cedfb61c1b4e0",
         "y-crop0": "ccef0d21bb562eb8",
         "rgb-crop0": "ad93defb5ec4d0ba",
         "rgb-crop8": "167fb3f16d1cba37",
@@ -58,11 +59,12 @@ def test_parse_reads_names_fields_and_its_own_output():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("fix", "unknown protocol: expected one of fixed, rgb-crop0"),
+        ("fix", "unknown protocol: expected one of fixed, fixed-centre, rgb-crop0"),
         ("channel=luma", "Invalid enum value 'luma'"),
         ("border=wide", "Expected `int`"),
         ("bordr=3", "unknown field `bordr`"),
         ("border=-1", "0 or more"),
+        ("border=4,border=8", "a field given twice"),
     ],
 )
 def test_bad_protocols_are_told_in_one_line(text, words):

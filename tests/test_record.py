@@ -57,12 +57,12 @@ def test_round_trip(tmp_path, noise):
 def test_means_and_completeness(noise):
     made = make(noise, ["city", "walk"])
     psnr, ssim = made.mean("fixed")
-    assert made.complete
+    assert made.complete("fixed")
     assert (psnr.infinite, psnr.total) == (2, 6)
     assert math.isfinite(psnr.value)
     assert ssim.infinite == 0
     assert made.mean("fixed", "walk")[0].total == 3
-    assert not make(noise, ["city"]).complete
+    assert not make(noise, ["city"]).complete("fixed")
 
 
 def test_name_of_goes_by_hash(noise):
@@ -90,11 +90,48 @@ def test_merging_keeps_clips_measured_in_the_same_way(noise):
     assert merged.clip("foliage") == old.clip("foliage")
     assert set(merged.provenance) == {c.provenance for c in merged.clips}
     assert record.merged(None, new) == new
-    wider = make(noise, ["walk"], count=4, protocols=("fixed", "rgb-crop0"))
-    assert record.merged(old, wider) == wider
-    narrower = record.merged(wider, new)
-    assert list(narrower.protocols) == ["fixed"]
     assert record.merged(msgspec.structs.replace(old, scale=2), new) == new
+
+
+@pytest.mark.parametrize("what", ["weights", "origin", "restoring"])
+def test_merging_drops_clips_measured_in_another_way(noise, what):
+    other = record.provenance(checkpoint_sha256="ab") if what == "weights" else None
+    old = make(noise, ["city"], provenance=other)
+    change = {"origin": {"lr_origin": "files"}, "restoring": {"restoring": {"window": 5}}}
+    clips = [msgspec.structs.replace(c, **change.get(what, {})) for c in old.clips]
+    old = msgspec.structs.replace(old, clips=clips)
+    assert [c.clip for c in record.merged(old, make(noise, ["walk"])).clips] == ["walk"]
+
+
+def test_merging_drops_a_protocol_that_changed(noise):
+    old = make(noise, ["city"])
+    changed = {"fixed": Protocol(border=4)}
+    old = msgspec.structs.replace(old, protocols=changed)
+    assert [c.clip for c in record.merged(old, make(noise, ["walk"])).clips] == ["walk"]
+
+
+def test_records_that_contradict_themselves(tmp_path, noise):
+    made = make(noise, ["city", "walk"])
+    file = record.write(tmp_path, made)
+    data = json.loads(file.read_text())
+
+    def expect(words: str) -> None:
+        file.write_text(json.dumps(data))
+        with pytest.raises(BenchError, match=words):
+            record.read_all(tmp_path)
+
+    data["clips"][1]["clip"] = "city"
+    expect("a clip is recorded twice")
+    data["clips"][1]["clip"] = "walk"
+    data["clips"][1]["scores"]["fixed"]["psnr"].pop()
+    expect("clip walk: fixed needs the scores of 3 frames")
+    data["clips"][1]["scores"] = {"other": data["clips"][0]["scores"]["fixed"]}
+    expect("clip walk: unknown protocol 'other'")
+    data["clips"].pop()
+    file.write_text(json.dumps(data))
+    (file.parent / "vid4-bi (copy).json").write_text(file.read_text())
+    with pytest.raises(BenchError, match=r"\(copy\).json is misplaced: expected .*vid4-bi.json"):
+        record.read_all(tmp_path)
 
 
 def test_files_from_elsewhere(tmp_path, noise):

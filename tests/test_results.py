@@ -16,8 +16,8 @@ RECORDS = sorted((RESULTS / "records").rglob("*.json"))
 def test_records(file):
     read = record.read(file)
     assert file == record.path(RESULTS, read.paper, read.checkpoint, read.dataset, read.degradation)
-    assert read.complete
-    assert "fixed" in read.protocols
+    assert {"fixed", "fixed-centre"} & set(read.protocols)
+    assert all(read.complete(name) for name in read.protocols)
     dataset = catalog.get(read.dataset)
     loaded = paper.load(read.paper)
     assert read.checkpoint in loaded.checkpoints

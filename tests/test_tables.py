@@ -12,7 +12,8 @@ from bench.evaluate import Selection, Settings
 def run(toy, tmp_path, clips=()):
     settings = Settings(tmp_path / "data")
     wanted = Selection(checkpoints=["good"], datasets=["sample"], degradations=["bi"])
-    return evaluate.execute(evaluate.plan(toy, wanted, settings)[0], toy, clips, settings)
+    planned = evaluate.plan(toy, wanted, settings)[0]
+    return evaluate.execute(planned, toy, clips, settings, tmp_path / "results")
 
 
 @pytest.fixture
@@ -79,6 +80,23 @@ def test_formats(toy, whole):
     assert read.to_dict() == frame.to_dict()
     assert "\\toprule" in tables.render(frame, "latex")
     assert tables.render(frame, "markdown").splitlines()[1].startswith("|--")
+
+
+def test_identical_frames_agree_with_no_number(toy, whole):
+    clips = [
+        record.msgspec.structs.replace(
+            clip, scores={n: record.FrameScores(["inf"] * 9, [1.0] * 9) for n in clip.scores}
+        )
+        for clip in whole.clips
+    ]
+    same = record.msgspec.structs.replace(whole, clips=clips)
+    judged = tables.judge_all(toy, [same])
+    assert judged[0].verdict == "differs"
+    assert "inf / 1.0000" in tables.document(toy, [same])
+
+
+def test_a_paper_without_cells(toy):
+    assert "0 cells" in tables.document(record.msgspec.structs.replace(toy, cells=[]), [])
 
 
 def test_infinite_frames_are_said(toy, tmp_path, whole):
