@@ -42,6 +42,10 @@ SIGMA = 1.5  # its standard deviation, in pixels
 C1 = (0.01 * PEAK) ** 2
 C2 = (0.03 * PEAK) ** 2
 
+LUMA_WEIGHTS = (299, 587, 114)  # of R, G, B
+LUMA_UNIT = 219.0 / 255000.0  # what a weighted sum of 1 stands for, in 8-bit levels
+LUMA_OFFSET = 16.0
+
 Frames = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -62,8 +66,7 @@ class Quality(NamedTuple):
 
 def luma(frames: Frames) -> NDArray[np.float64]:
     """BT.601 studio-range luma of uint8 RGB frames (..., h, w, 3), in [16, 235], not rounded."""
-    weighted = frames[..., 0] * 299.0 + frames[..., 1] * 587.0 + frames[..., 2] * 114.0
-    y: NDArray[np.float64] = 16.0 + weighted * (219.0 / 255000.0)
+    y: NDArray[np.float64] = LUMA_OFFSET + frames @ (LUMA_UNIT * np.array(LUMA_WEIGHTS))
     return y
 
 
@@ -147,6 +150,7 @@ def _each(frames: Frames) -> Frames:
 # scipy.ndimage. A strip of rows is filtered down, then across, while it is in the cache.
 _HALO = WINDOW - 1
 _DOWN, _ACROSS, _STRIP = 8, 16, 72  # filtered rows and columns per product, rows per strip
+_FEW_LEVELS = 4  # a mean of d below this needs no centring: 16 levels^2 round to 1e-6
 _LUMA_PIXELS, _LUMA_ROWS = 8, 32  # pixels per luma product, rows converted at a time
 
 
@@ -169,7 +173,7 @@ def _band(block: int) -> Floats:
 def _luma_band() -> Floats:
     band = np.zeros((3 * _LUMA_PIXELS, _LUMA_PIXELS), np.float32)
     for pixel in range(_LUMA_PIXELS):
-        band[3 * pixel : 3 * pixel + 3, pixel] = (299, 587, 114)
+        band[3 * pixel : 3 * pixel + 3, pixel] = LUMA_WEIGHTS
     return band
 
 
@@ -204,25 +208,25 @@ class _Workspace:
         self.down_blocks = _blocks(flat, axis=1, block=_ACROSS, halo=_HALO).swapaxes(0, 1)
         flat = self.across.reshape(4 * _STRIP, columns)
         self.across_out = _blocks(flat, axis=1, block=_ACROSS, halo=0).swapaxes(0, 1)
-        self.rgb = np.zeros((_LUMA_ROWS, _up(width, _LUMA_PIXELS) * 3), np.float32)
+        whole = _up(width, _LUMA_PIXELS)
+        self.rgb = np.zeros((_LUMA_ROWS, whole * 3), np.float32)
+        self.rgb_blocks = self.rgb.reshape(_LUMA_ROWS, -1, 3 * _LUMA_PIXELS)
+        self.x_blocks, self.y_blocks = (
+            _blocks(plane[:, :whole], axis=1, block=_LUMA_PIXELS, halo=0)
+            for plane in (self.x, self.y)
+        )
 
-    def load(self, plane: Floats, frame: Frames, channel: Channel, index: int) -> None:
-        """Fills `plane` with the integers that stand for luma, or with channel `index`."""
+    def load(self, frame: Frames, channel: Channel, index: int, *, gt: bool) -> None:
+        """Fills `y` (GT) or `x` (SR) with the integers that stand for luma, or a channel's."""
         if channel == "rgb":
-            plane[: self.height, : self.width] = frame[..., index]
+            (self.y if gt else self.x)[: self.height, : self.width] = frame[..., index]
             return
+        blocks = self.y_blocks if gt else self.x_blocks
         for top in range(0, self.height, _LUMA_ROWS):
             rows = frame[top : top + _LUMA_ROWS].reshape(-1, 3 * self.width)
             count = len(rows)
             self.rgb[:count, : 3 * self.width] = rows
-            blocks = self.rgb[:count].reshape(count, -1, 3 * _LUMA_PIXELS)
-            out = _blocks(
-                plane[top : top + count, : blocks.shape[1] * _LUMA_PIXELS],
-                axis=1,
-                block=_LUMA_PIXELS,
-                halo=0,
-            )
-            np.matmul(blocks, _BAND_LUMA, out=out)
+            np.matmul(self.rgb_blocks[:count], _BAND_LUMA, out=blocks[top : top + count])
 
     def compare(
         self, unit: float, offset: float, borders: Sequence[int]
@@ -250,7 +254,7 @@ class _Workspace:
             # Whole numbers near the means keep d and s exact and their squares small.
             some = np.s_[: self.height - top : 4, : self.width : 8]
             middle_d, middle_s = (np.float32(round(float(p[some].mean()))) for p in (d, s))
-            if middle_d:
+            if centred := abs(middle_d) * unit > _FEW_LEVELS:
                 np.subtract(d, middle_d, out=d)
                 np.multiply(d, d, out=d2)
             np.subtract(s, middle_s, out=s)
@@ -263,7 +267,7 @@ class _Workspace:
             np.multiply(mean_s, mean_s, out=spare)
             u = np.subtract(square_s, spare, out=square_s)
             np.add(u, c2, out=u)
-            q = np.add(mean_d, middle_d, out=mean_d) if middle_d else mean_d
+            q = np.add(mean_d, middle_d, out=mean_d) if centred else mean_d
             np.multiply(q, q, out=q)
             m = np.add(mean_s, middle_s + np.float32(2 * offset / unit), out=mean_s)
             np.multiply(m, m, out=m)
@@ -304,7 +308,7 @@ def _workspace(height: int, width: int) -> _Workspace:
 
 # Number of planes, and the unit and offset that turn their values into 8-bit levels.
 _PLANES: dict[Channel, tuple[int, float, float]] = {
-    "y": (1, 219.0 / 255000.0, 16.0),
+    "y": (1, LUMA_UNIT, LUMA_OFFSET),
     "rgb": (3, 1.0, 0.0),
 }
 
@@ -318,8 +322,8 @@ def _measure_frame(sr: Frames, gt: Frames, views: Sequence[View]) -> list[tuple[
         planes, unit, offset = _PLANES[channel]
         errors, similarities = np.zeros(len(borders)), np.zeros(len(borders))
         for index in range(planes):
-            work.load(work.x, sr, channel, index)
-            work.load(work.y, gt, channel, index)
+            work.load(sr, channel, index, gt=False)
+            work.load(gt, channel, index, gt=True)
             squares, means = work.compare(unit, offset, borders)
             errors += squares
             similarities += means
@@ -335,7 +339,7 @@ def _psnr_only(sr: Frames, gt: Frames, view: View) -> float:
     crop = np.s_[border : height - border, border : width - border]
     error = np.subtract(sr[crop], gt[crop], dtype=np.float64)
     if view.channel == "y":
-        error = error @ (219.0 / 255000.0 * np.array([299.0, 587.0, 114.0]))
+        error = error @ (LUMA_UNIT * np.array(LUMA_WEIGHTS))
     return _decibel(float(np.square(error).mean()))
 
 

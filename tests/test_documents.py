@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 import bench as package
 from bench import cli, frames, sample
@@ -70,7 +70,8 @@ def test_readme_python_runs(noise):
     code = next(body for kind, body in BLOCKS if kind == "python")
     gt = noise(2, 40, 48)
     lines = code.replace('degrade(gt, "bi")', 'degrade(gt[0], "bi")')
-    exec(lines, {"sr": 255 - gt, "gt": gt, "np": np})  # noqa: S102
+    lr = torch.rand(1, 5, 3, 8, 12)
+    exec(lines, {"sr": 255 - gt, "gt": gt, "lr": lr})  # noqa: S102
 
 
 def test_links_lead_to_files():
