@@ -272,7 +272,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from bench import catalog, paper
+    from bench import catalog, locate, paper
 
     papers = []
     for name in paper.names():
@@ -289,7 +289,7 @@ def _list(options: argparse.Namespace) -> int:
     datasets = []
     for name, dataset in catalog.load().items():
         try:
-            found = catalog.find(dataset, root)
+            found = locate.find(dataset, root)
             where = f"{found.root} ({found.layout.name})" if dataset.layouts else "built in"
         except BenchError as error:
             where = f"missing: {error.wrong}"
@@ -394,14 +394,15 @@ def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -
 
 
 def _score(options: argparse.Namespace) -> int:
-    from bench import catalog, evaluate, protocol, score
+    from bench import catalog, evaluate, locate, protocol, score
+    from bench.clips import gt_clips
 
     parsed = [protocol.parse(text) for text in options.protocol or ["fixed"]]
     protocols = {protocol.name_of(one): one for one in parsed}
     if options.gt in catalog.load():  # a folder of that name is meant by ./vid4
         dataset = catalog.get(options.gt)
-        found = catalog.find(dataset, catalog.data_root(options.data_root), options.clip)
-        gt = catalog.gt_clips(found, options.clip)
+        found = locate.find(dataset, catalog.data_root(options.data_root), options.clip)
+        gt = gt_clips(found, options.clip)
         protocols = evaluate.applicable(dataset, protocols)
     else:
         gt = score.gt_clips(Path(options.gt))

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import catalog, paper, record
+from bench import catalog, locate, paper, record
 from bench.errors import BenchError
 
 _PACKAGES = ("vsr-reproductions", "numpy", "scipy", "pillow", "scikit-image", "pandas", "torch")
@@ -25,7 +25,7 @@ def examine(data_root: Path, results: Path) -> Iterator[str]:
     yield f"data root   {data_root}: {_room(data_root)}"
     for dataset in catalog.load().values():
         try:
-            found = catalog.find(dataset, data_root)
+            found = locate.find(dataset, data_root)
             where = f"in {found.root}" if dataset.layouts else "built in"
             lr = [f"{d} {'read' if d in found.lr else 'made'}" for d in dataset.degradations]
             yield f"data set    {dataset.name}: {where}; LR {', '.join(lr)}"

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, checkpoint, frames, paper, protocol, record, score, storage
-from bench.catalog import Clip, Dataset, Found
+from bench import catalog, checkpoint, frames, locate, paper, protocol, record, score, storage
+from bench.catalog import Dataset
+from bench.clips import Clip, check_lr, check_makeable, open_clip
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
+from bench.locate import Found
 from bench.paper import Checkpoint, Paper
 from bench.protocol import Protocol
 from bench.record import ClipRecord, Provenance, Record
@@ -173,11 +175,11 @@ def _problem(
             return BenchError(f"no frames were released for {run.dataset}")
         if described.network:
             checkpoint.find(chosen, run.checkpoint)
-        found = catalog.find(catalog.get(run.dataset), settings.data_root, clips)
+        found = locate.find(catalog.get(run.dataset), settings.data_root, clips)
         if described.frames:
             _released(described, found, clips, settings)
         elif run.degradation not in found.lr:
-            catalog.check_makeable(found, run.degradation)
+            check_makeable(found, run.degradation)
     except BenchError as error:
         return error
     return None
@@ -199,8 +201,8 @@ def execute(  # noqa: PLR0917
     run = planned.run
     file = record.path(results, *run)
     old = record.read(file) if file.exists() else None
-    found = catalog.find(catalog.get(run.dataset), settings.data_root, clips)
-    catalog.check_clips(found, clips)
+    found = locate.find(catalog.get(run.dataset), settings.data_root, clips)
+    locate.check_clips(found, clips)
     storage.check_writable(file.parent)
     scale = found.dataset.lr_scale.get(run.degradation, chosen.scale)
     wanted = list(dict.fromkeys(clips)) or found.clips
@@ -227,7 +229,7 @@ def execute(  # noqa: PLR0917
     saved = time.monotonic()
     try:
         for name in wanted:
-            clip = catalog.open_clip(found, name, run.degradation, scale)
+            clip = open_clip(found, name, run.degradation, scale)
             measured.append(_clip(planned, maker, clip, provenance, settings, on_frame))
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 save()
@@ -241,7 +243,7 @@ def execute(  # noqa: PLR0917
 
 def frame_count(planned: Planned, clips: Sequence[str], settings: Settings) -> int | None:
     """How many frames the run will score, where datasets.yaml tells."""
-    found = catalog.find(catalog.get(planned.run.dataset), settings.data_root, clips)
+    found = locate.find(catalog.get(planned.run.dataset), settings.data_root, clips)
     wanted = list(dict.fromkeys(clips)) or found.clips
     if found.dataset.scored == "centre":
         return len(wanted)
@@ -306,7 +308,7 @@ def _clip(  # noqa: PLR0917
     try:
         if maker.restore:
             lr = list(frames.in_order(clip.lr.__getitem__, range(len(clip.lr)), settings.workers))
-            catalog.check_lr(clip, run.degradation, settings.workers)
+            check_lr(clip, run.degradation, settings.workers)
             lr_sha256, lr_origin = score.digest(lr), clip.lr_origin
             restoring = maker.restoring(*lr[0].shape[:2])
             sr = maker.restore(lr, wanted)

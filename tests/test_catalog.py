@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from bench import catalog, degrade, frames
+from bench import catalog, degrade, frames, locate
+from bench.clips import check_lr, gt_clips, open_clip
 from bench.errors import BenchError
 
 # What the publishers of the lists and data sets count.
@@ -66,7 +67,7 @@ def test_every_layout_is_recognised(name, layout, tmp_path):
     if dataset.clip_list:
         (base / dataset.clip_list.files[0]).write_text("\n".join(clips) + "\n\n")
     for root in (tmp_path, base):  # the parent folder, and the data set's own
-        found = catalog.find(dataset, root)
+        found = locate.find(dataset, root)
         assert found.root == base
         assert found.layout.gt == described.gt
         assert sorted(found.clips) == sorted(clips)
@@ -119,9 +120,9 @@ def clips() -> dict[str, list[np.ndarray]]:
 def test_lr_is_made_where_it_is_missing(tmp_path, clips):
     dataset = small(tmp_path)
     lay(tmp_path / "small", "GT/{clip}", clips)
-    found = catalog.find(dataset, tmp_path)
+    found = locate.find(dataset, tmp_path)
     for name in degrade.DEGRADATIONS:
-        clip = catalog.open_clip(found, "a", name)
+        clip = open_clip(found, "a", name)
         assert clip.lr_origin == "made"
         assert [lr.shape for lr in clip.lr] == [(12, 16, 3)] * 3
         assert np.array_equal(clip.lr[1], degrade.degrade(clips["a"][1], name))
@@ -137,23 +138,23 @@ def test_lr_is_read_where_it_is_there_and_checked(tmp_path, clips):
     }
     lay(tmp_path / "small", "BIx4/{clip}", made["bi"])
     lay(tmp_path / "small", "BDx4/{clip}", made["bd-duf"])  # what KAIR's script does to UDM10
-    found = catalog.find(dataset, tmp_path)
-    right = catalog.open_clip(found, "a", "bi")
+    found = locate.find(dataset, tmp_path)
+    right = open_clip(found, "a", "bi")
     assert right.lr_origin == "files"
-    catalog.check_lr(right, "bi")
-    wrong = catalog.open_clip(found, "a", "bd")
+    check_lr(right, "bi")
+    wrong = open_clip(found, "a", "bd")
     with pytest.raises(BenchError, match=r"LR of small/a is not bd: .* inf dB against bd-duf"):
-        catalog.check_lr(wrong, "bd")
+        check_lr(wrong, "bd")
     lay(tmp_path / "small", "BDx4/{clip}", {"a": made["bd"]["b"]})
     with pytest.raises(BenchError, match=r"does not match its GT|is not bd"):
-        catalog.check_lr(catalog.open_clip(found, "a", "bd"), "bd")
+        check_lr(open_clip(found, "a", "bd"), "bd")
 
 
 def test_layouts_that_cut_clips(tmp_path):
     dataset = small(tmp_path)
     stack = smooth(5)
     lay(tmp_path, "{clip}/truth", {"a": stack, "b": stack})
-    clip = catalog.open_clip(catalog.find(dataset, tmp_path), "a", "bi")
+    clip = open_clip(locate.find(dataset, tmp_path), "a", "bi")
     assert [np.array_equal(x, y) for x, y in zip(clip.gt, stack[1:4], strict=True)] == [True] * 3
 
 
@@ -161,9 +162,9 @@ def test_faults_are_named_in_one_line(tmp_path, clips):
     dataset, root = small(tmp_path), tmp_path / "small"
 
     def opened() -> None:
-        found = catalog.find(dataset, tmp_path)
+        found = locate.find(dataset, tmp_path)
         for clip in found.clips:
-            catalog.open_clip(found, clip, "bi")
+            open_clip(found, clip, "bi")
 
     def expect(words: str) -> None:
         with pytest.raises(BenchError, match=words) as caught:
@@ -205,7 +206,7 @@ def test_the_whole_gt_wins_over_a_cut_one(tmp_path):
     lay(tmp_path / "small", "GT/{clip}", {"a": stack, "b": stack})
     lay(tmp_path / "small", "{clip}/truth", {"a": stack[1:2], "b": stack[1:2]})
     lay(tmp_path / "small", "{clip}/blur4", {"a": stack[1:2], "b": stack[1:2]})
-    assert catalog.find(dataset, tmp_path).layout.name == "whole"
+    assert locate.find(dataset, tmp_path).layout.name == "whole"
 
 
 def test_lr_is_cut_as_its_own_layout_says(tmp_path):
@@ -220,37 +221,37 @@ def test_lr_is_cut_as_its_own_layout_says(tmp_path):
     for clip in ("a", "b"):
         lay(tmp_path, "{clip}/truth", {clip: stack[1:4]})
         lay(tmp_path, "BIx4/{clip}", {clip: [degrade.degrade(f, "bi") for f in stack]})
-    clip = catalog.open_clip(catalog.find(dataset, tmp_path), "a", "bi")
+    clip = open_clip(locate.find(dataset, tmp_path), "a", "bi")
     assert np.array_equal(clip.lr[0], degrade.degrade(stack[1], "bi"))
-    catalog.check_lr(clip, "bi")
+    check_lr(clip, "bi")
 
 
 def test_only_the_wanted_clips_need_to_be_there(tmp_path, clips):
     dataset = small(tmp_path)
     lay(tmp_path / "small", "GT/{clip}", {"a": clips["a"]})
-    found = catalog.find(dataset, tmp_path, ["a"])
-    assert len(catalog.open_clip(found, "a", "bi").gt) == 3
-    assert list(catalog.gt_clips(found, ["a"])) == ["a"]
+    found = locate.find(dataset, tmp_path, ["a"])
+    assert len(open_clip(found, "a", "bi").gt) == 3
+    assert list(gt_clips(found, ["a"])) == ["a"]
     with pytest.raises(BenchError, match="lacks 1 clips"):
-        catalog.find(dataset, tmp_path)
+        locate.find(dataset, tmp_path)
 
 
 def test_lr_that_can_only_be_read(tmp_path, clips):
     dataset = small(tmp_path, degradations=["bi", "blur"])
     lay(tmp_path / "small", "GT/{clip}", clips)
-    found = catalog.find(dataset, tmp_path)
+    found = locate.find(dataset, tmp_path)
     with pytest.raises(BenchError, match="Small has no blur LR frames on disk"):
-        catalog.open_clip(found, "a", "blur")
+        open_clip(found, "a", "blur")
 
 
 def test_unknown_names_list_the_choices(tmp_path, clips):
     dataset = small(tmp_path)
     lay(tmp_path / "small", "GT/{clip}", clips)
-    found = catalog.find(dataset, tmp_path)
+    found = locate.find(dataset, tmp_path)
     with pytest.raises(BenchError, match="Small has no clip 'c': expected one of a, b"):
-        catalog.open_clip(found, "c", "bi")
+        open_clip(found, "c", "bi")
     with pytest.raises(BenchError, match="no degradation 'bx': expected one of bd, bd-duf, bi"):
-        catalog.open_clip(found, "a", "bx")
+        open_clip(found, "a", "bx")
     with pytest.raises(BenchError, match="unknown data set: expected one of reds4, sample, spmcs"):
         catalog.get("vid5")
 
@@ -277,15 +278,15 @@ def test_lists(tmp_path):
     path = tmp_path / "l.txt"
     lines = ["00001/0266", "00014/0030", "00002/0001", "00003/0002"]
     path.write_text("\n".join(lines) + "\n\n")  # STDAN's lists end in an empty line
-    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    assert locate.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_text("\r\n".join(lines[:1] + lines[2:]))  # Zooming Slow-Mo's have no final newline
-    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    assert locate.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_text("".join(f"{line} 7 (256,448,3)\n" for line in lines))  # BasicSR's
-    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    assert locate.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_bytes(b"\xef\xbb\xbf" + "\n".join(lines).replace("/", "\\").encode())  # Windows
-    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    assert locate.read_list(path, wanted) == [lines[0], *lines[2:]]
     path.write_text("\n".join(f"{line}/im4.png" for line in lines))
-    assert catalog.read_list(path, wanted) == [lines[0], *lines[2:]]
+    assert locate.read_list(path, wanted) == [lines[0], *lines[2:]]
     for text, words in [
         ("00001/0266", "names the wrong number of clips: expected 3, found 1"),
         ("00001/0266\n00001/0266\n", "names 00001/0266 twice"),
@@ -293,7 +294,7 @@ def test_lists(tmp_path):
     ]:
         path.write_text(text)
         with pytest.raises(BenchError, match=words):
-            catalog.read_list(path, wanted)
+            locate.read_list(path, wanted)
 
 
 def test_spmcs_without_a_list(tmp_path):
@@ -301,10 +302,10 @@ def test_spmcs_without_a_list(tmp_path):
     names = dataset.clip_list.among
     for clip in names[:30]:
         (tmp_path / clip / "truth").mkdir(parents=True)
-    assert catalog.find(dataset, tmp_path).clips == names[:30]
+    assert locate.find(dataset, tmp_path).clips == names[:30]
     (tmp_path / names[30] / "truth").mkdir(parents=True)
     with pytest.raises(BenchError, match="exactly 30 of the known clips, found 31"):
-        catalog.find(dataset, tmp_path)
+        locate.find(dataset, tmp_path)
 
 
 @pytest.mark.data
@@ -316,9 +317,9 @@ def test_published_lists(data: Path, tmp_path):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             known = catalog.get(f"vimeo-{speed}").clip_list.known
             assert digest in {one.sha256 for one in known if short in one.source}
-            read = catalog.read_list(path, catalog.get(f"vimeo-{speed}").clip_list)
+            read = locate.read_list(path, catalog.get(f"vimeo-{speed}").clip_list)
             if publisher == "stdan" and speed != "fast":
-                kept = catalog.read_list(path, catalog.get(f"vimeo-{speed}-stdan").clip_list)
+                kept = locate.read_list(path, catalog.get(f"vimeo-{speed}-stdan").clip_list)
                 black = set(catalog.get("vimeo-medium").clip_list.without)
                 assert set(kept) - set(read) == set(kept) & black
 
@@ -327,8 +328,8 @@ def test_published_lists(data: Path, tmp_path):
 def test_vid4_is_found_and_is_the_known_one(data: Path, facts: Path):
     """Frames of the real data set have the known SHA-256 of their decoded bytes."""
     manifest = facts / "manifest_vid4.csv"
-    found = catalog.find(catalog.get("vid4"), data)
-    clip = catalog.open_clip(found, "city", "bi")
+    found = locate.find(catalog.get("vid4"), data)
+    clip = open_clip(found, "city", "bi")
     with manifest.open() as file:
         rows = [row for row in csv.DictReader(file) if row["clip"] == "city"]
     for role, stack in (("GT", clip.gt), ("LR-BI", clip.lr)):

@@ -173,14 +173,14 @@ def test_another_protocol_later_keeps_what_was_measured(toy, settings):
 
 
 def test_a_failure_keeps_the_clips_before_it(toy, settings, monkeypatch):
-    opened = catalog.open_clip
+    opened = evaluate.open_clip
 
     def fail(found, name, *rest):
         if name == "rotation":
             raise BenchError("rotation is broken")
         return opened(found, name, *rest)
 
-    monkeypatch.setattr(catalog, "open_clip", fail)
+    monkeypatch.setattr(evaluate, "open_clip", fail)
     with pytest.raises(BenchError, match="rotation is broken"):
         execute(toy, settings)
     kept = [clip.clip for clip in record.read_all(RESULTS)[0].clips]
