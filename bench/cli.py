@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
+from bench.arguments import BAD_INPUT, parser
 from bench.errors import BenchError
 
 # Everything else is imported where it is used: `bench --help` must not wait for it.
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from bench.paper import Paper
     from bench.record import Record
 
-FINE, CHECK_FAILED, BAD_INPUT = 0, 1, 2
+FINE, CHECK_FAILED = 0, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code is 0, 1 (a check failed) or 2 (bad input, one line)."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
-        code: int = options.command(options)
+        code = _COMMANDS[options.command](options)
         sys.stdout.flush()
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
@@ -41,196 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("bench: interrupted; what was written is whole", file=sys.stderr)
         return 130
     return code
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="bench",
-        description="Reproduces the published numbers of video super-resolution papers.",
-        epilog="example: bench run bicubic --dataset sample",
-    )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def command(name: str, function: object, summary: str, example: str) -> _Parser:
-        sub: _Parser = commands.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            epilog=textwrap.dedent(example),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.set_defaults(command=function)
-        return sub
-
-    sub = command(
-        "list",
-        _list,
-        "papers, checkpoints and data sets: what is here, what is missing",
-        "example: bench list --data-root ~/data",
-    )
-    _data_option(sub)
-
-    sub = command(
-        "plan",
-        _plan,
-        "every run that a paper's cells need, and whether it can be run",
-        "example: bench plan bicubic --data-root ~/data",
-    )
-    _paper_options(sub)
-
-    sub = command(
-        "run",
-        _run,
-        "restore and score a paper's clips, write records, show the table",
-        """\
-                  examples:
-                    bench run bicubic --dataset sample
-                    bench run bicubic --dataset vid4 --degradation bi --data-root ~/data
-                    bench run duf --frames ~/VSR-DUF/results/52L/G""",
-    )
-    _paper_options(sub)
-    sub.add_argument(
-        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
-    )
-    sub.add_argument(
-        "--protocol",
-        action="append",
-        default=[],
-        metavar="P",
-        help="score under this protocol too; may be repeated",
-    )
-    sub.add_argument(
-        "--frames",
-        type=Path,
-        metavar="DIR",
-        help="frames that the authors released, one folder a clip",
-    )
-    sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
-    sub.add_argument(
-        "--device",
-        default="auto",
-        metavar="D",
-        help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one)",
-    )
-    sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
-    _workers_option(sub)
-
-    sub = command(
-        "score",
-        _score,
-        "score a folder of SR frames, or of clips, against GT",
-        """\
-                  examples:
-                    bench score SR/calendar GT/calendar
-                    bench score ~/SR ~/Vid4/GT --protocol fixed --protocol rgb-crop0
-                    bench score ~/SR vid4 --protocol channel=y,border=4 --json scores.json""",
-    )
-    sub.add_argument("sr", type=Path, metavar="SR", help="folder of frames, or of clips of frames")
-    sub.add_argument("gt", metavar="GT", help="the same for ground truth, or a data set's name")
-    sub.add_argument(
-        "--protocol",
-        action="append",
-        default=[],
-        metavar="P",
-        help="a protocol's name or its fields (default: fixed); may be repeated",
-    )
-    sub.add_argument(
-        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
-    )
-    sub.add_argument("--json", type=Path, metavar="FILE", help="write every frame's scores as JSON")
-    sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
-    _data_option(sub)
-    _workers_option(sub)
-
-    sub = command(
-        "report",
-        _report,
-        "write the tables of the papers from their records",
-        """\
-                  examples:
-                    bench report
-                    bench report bicubic --format latex --stdout
-                    bench report --check""",
-    )
-    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
-    _results_option(sub)
-    either = sub.add_mutually_exclusive_group()
-    either.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
-    )
-    either.add_argument("--stdout", action="store_true", help="print the tables instead")
-    sub.add_argument(
-        "--format",
-        choices=("markdown", "latex", "csv"),
-        default="markdown",
-        help="of what --stdout prints",
-    )
-
-    sub = command(
-        "doctor",
-        _doctor,
-        "what this machine can and cannot run",
-        "example: bench doctor --data-root ~/data",
-    )
-    _data_option(sub)
-    _results_option(sub)
-    return parser
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, like all others."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-
-
-def _data_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="where data sets lie (default: BENCH_DATA, else the cache folder)",
-    )
-
-
-def _results_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of records and tables (default: ./results)",
-    )
-
-
-def _workers_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--workers",
-        type=_count,
-        metavar="N",
-        help="threads that decode and score (default: one a processor, at most 8)",
-    )
-
-
-def _paper_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("paper", metavar="PAPER")
-    for name in ("checkpoint", "dataset", "degradation"):
-        sub.add_argument(
-            f"--{name}",
-            action="append",
-            default=[],
-            metavar=name[0].upper(),
-            help=f"only this {name}; may be repeated",
-        )
-    _data_option(sub)
-    _results_option(sub)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
-    return int(text)
 
 
 def _workers(options: argparse.Namespace) -> int:
@@ -478,3 +288,13 @@ def _progress(what: str, total: int | None) -> tqdm[Never]:
     from tqdm import tqdm
 
     return tqdm(desc=what, total=total, unit="frame", file=sys.stderr, disable=None, leave=False)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "list": _list,
+    "plan": _plan,
+    "run": _run,
+    "score": _score,
+    "report": _report,
+    "doctor": _doctor,
+}

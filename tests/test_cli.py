@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import cli, frames, paper, sample
+from bench import frames, paper, sample
+from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "run", "score", "report", "doctor"]
@@ -40,7 +41,7 @@ def test_help_shows_an_example_that_parses(bench, command):
     examples = re.findall(rf"^(?:example:)?\s*bench ({command}\b.*)$", out, re.MULTILINE)
     assert examples
     for example in examples:
-        cli._parser().parse_args(shlex.split(example))  # noqa: SLF001
+        parser().parse_args(shlex.split(example))
 
 
 def test_help_names_every_command(bench):
