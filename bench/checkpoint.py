@@ -85,11 +85,18 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        with path.open("rb") as file:
+            if file.read(64).lstrip().startswith(b"<"):
+                raise BenchError(
+                    f"{path} is a web page",
+                    expected="a PyTorch weight file",
+                    todo="open the address in a browser and save the file that it offers",
+                ) from error
         raise BenchError(
             f"{path} is more than a state dict",
             expected="tensors in plain containers",
             found=str(error).partition("\n")[0],
-            todo="convert it without running its code (bench convert)",
+            todo="convert it to a plain state dict without running its code",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         raise BenchError(

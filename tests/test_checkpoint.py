@@ -130,7 +130,7 @@ def test_files_that_are_not_state_dicts(tmp_path, state):
 
     expect("cannot read .*No such file")
     torch.save({"state_dict": Evil()}, file)
-    expect("is more than a state dict.*convert it without running its code")
+    expect("is more than a state dict.*convert it to a plain state dict without running its")
     assert not Path("pwned").exists()
     torch.save({"params": {}}, file)
     expect(r"holds no state dict: expected tensors under 'state_dict', found \['params'\]")
@@ -140,7 +140,7 @@ def test_files_that_are_not_state_dicts(tmp_path, state):
     file.write_bytes(file.read_bytes()[:-5000])
     expect("cannot read .*expected a PyTorch weight file")
     file.write_text("<html>quota exceeded</html>")
-    expect("x.pth")
+    expect("x.pth is a web page: expected a PyTorch weight file")
     with pytest.raises(BenchError, match="is not the published file: expected SHA-256 739979d9"):
         checkpoint.read(file, paper.load("tdan").checkpoint("bix4"))
 
