@@ -72,6 +72,12 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
     sub.add_argument(
+        "--chunk",
+        type=_count,
+        metavar="N",
+        help="give networks that see whole clips N frames at a time: less memory, other numbers",
+    )
+    sub.add_argument(
         "--device",
         default="auto",
         metavar="D",

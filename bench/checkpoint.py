@@ -115,7 +115,12 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
             found=str(keys),
             todo="use the published file",
         )
-    tensors = {name: value for name, value in content.items() if torch.is_tensor(value)}
+    # BasicVSR's family stores how often it was trained, which is no part of the network.
+    tensors = {
+        name: value
+        for name, value in content.items()
+        if torch.is_tensor(value) and name.rpartition(".")[2] != "step_counter"
+    }
     return {_bare(name, checkpoint.prefix): value for name, value in tensors.items()}
 
 

@@ -78,6 +78,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         save=getattr(options, "save_frames", None),
         workers=_workers(options) if hasattr(options, "workers") else 1,
         device=getattr(options, "device", "auto"),
+        chunk=getattr(options, "chunk", None),
     )
 
 

@@ -50,7 +50,8 @@ class Settings(NamedTuple):
 
     `released` is a folder of frames that authors released, used instead of those below the data
     root; `save` is a folder that SR frames are written to; `device` is what torch calls it, or
-    `auto`: CUDA where there is one.
+    `auto`: CUDA where there is one; `chunk` is the number of frames that a network which sees
+    whole clips is given at a time.
     """
 
     data_root: Path
@@ -58,6 +59,7 @@ class Settings(NamedTuple):
     save: Path | None = None
     workers: int = 2
     device: str = "auto"
+    chunk: int | None = None
 
 
 class Selection(NamedTuple):
@@ -279,9 +281,9 @@ def _maker(
         checkpoint.network(chosen, run.checkpoint, checkpoint.read(path, described)),
         settings.device,
     )
-    restorer = described.restorer
-    if restorer is None:
+    if described.restorer is None:
         raise BenchError(f"{chosen.name} {run.checkpoint} has no restorer")
+    restorer = described.restorer.on(run.dataset, settings.chunk)
     return Maker(
         lambda lr, wanted: restorer.restore(network, lr, wanted),
         None,

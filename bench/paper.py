@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench import catalog, protocol, storage
 from bench.errors import BenchError, choices
-from bench.restore import SlidingWindow
+from bench.restore import Recurrent, SlidingWindow
 
 Frame = NDArray[np.uint8]
 Method = Callable[[Sequence[Frame], int, Sequence[int]], Iterator[Frame]]
@@ -56,7 +56,7 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     network: str | None = None
     arguments: dict[str, int | float | bool | str] = {}
     parameters: int | None = None
-    restorer: SlidingWindow | None = None
+    restorer: SlidingWindow | Recurrent | None = None
     file: str | None = None
     wrapper: str | None = None
     prefix: str = ""
@@ -109,6 +109,18 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError("a cell needs psnr or ssim")
 
 
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A published table that is not measured here, such as costs on other devices."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"{self.title}: every row needs {len(self.columns)} entries")
+
+
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A publication: its cells, its checkpoints, the sources of its numbers."""
 
@@ -118,6 +130,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     sources: dict[str, Source]
     checkpoints: dict[str, Checkpoint]
     cells: list[Cell]
+    context: list[Context] = []
     note: str | None = None
     name: str = ""
     package: str = ""

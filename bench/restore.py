@@ -1,17 +1,19 @@
 """How a network meets a clip: which LR frames it sees for which SR frame, padding, 8 bits.
 
 A network is a torch module that takes float RGB frames in [0, 1] and has the attributes `scale`
-(of SR over LR) and `size_multiple` (height and width must be multiples of it). One that restores
-the middle frame of a window has `window` (its number of frames), `features(frames)`, which sees
-frames (n, t, 3, h, w) one by one and gives a list of t, and `reconstruct(features of a window)`,
-which gives (n, 3, scale h, scale w); its forward pass is both in a row.
+(of SR over LR), `size_multiple` (height and width must be multiples of it) and, where it has one,
+`minimum_size`. One that restores the middle frame of a window has `window` (its number of frames),
+`features(frames)`, which sees frames (n, t, 3, h, w) one by one and gives a list of t, and
+`reconstruct(features of a window)`, which gives (n, 3, scale h, scale w); its forward pass is both
+in a row. One that restores whole clips has `frames(clip)`, which gives those of (n, t, 3, h, w) in
+time order, as they are made.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,11 +35,19 @@ class SlidingWindow(
 
     edge: Edge
 
+    def on(self, dataset: str, chunk: int | None) -> SlidingWindow:
+        """Itself: windows are the same on every data set."""
+        if chunk:
+            raise BenchError(
+                "a network that sees windows takes no chunks",
+                found=f"--chunk {chunk} on {dataset}",
+                todo="leave --chunk out",
+            )
+        return self
+
     def settings(self, network: Any, height: int, width: int) -> dict[str, int | str]:
         """What of the restoring moves the number, for the record; sizes in LR pixels."""
-        bottom, right = padding(height, width, network.size_multiple)
-        padded = {"padded_rows": bottom, "padded_columns": right} if bottom or right else {}
-        return {"window": network.window, "edge": self.edge, **padded}
+        return {"window": network.window, "edge": self.edge, **_padded(network, height, width)}
 
     def restore(self, network: Any, lr: Sequence[Frame], wanted: Sequence[int]) -> Iterator[Frame]:
         """SR frames, uint8 (sh, sw, 3), of the wanted frames, which must ascend.
@@ -102,24 +112,124 @@ def window_indices(t: int, count: int, window: int, edge: Edge) -> list[int]:
     return indices
 
 
-def padding(height: int, width: int, multiple: int) -> tuple[int, int]:
-    """How many rows and columns bring a frame up to multiples of `multiple`."""
-    return -height % multiple, -width % multiple
+class Recurrent(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="recurrent"
+):
+    """Every SR frame from the whole clip.
+
+    `mirrored` says how often the clips of a data set are extended by their mirror image: 1 makes
+    7 frames 14, 2 makes them 28. Data sets that are not named are not mirrored.
+    """
+
+    mirrored: dict[str, int] = {}
+
+    def on(self, dataset: str, chunk: int | None) -> WholeClip:
+        """The way of restoring on that data set; `chunk` frames at a time where given."""
+        return WholeClip(self.mirrored.get(dataset, 0), chunk)
+
+
+class WholeClip(NamedTuple):
+    """A clip in one pass of the network, or in chunks of that many frames that overlap by half.
+
+    A chunk's outer frames, a quarter of it on each side, only serve as context for the others.
+    """
+
+    mirrored: int = 0
+    chunk: int | None = None
+
+    def settings(self, network: Any, height: int, width: int) -> dict[str, int | str]:
+        """What of the restoring moves the number, for the record; sizes in LR pixels."""
+        settings: dict[str, int | str] = {"mirrored": self.mirrored} if self.mirrored else {}
+        if self.chunk:
+            settings |= {"chunk": self.chunk, "context": self.chunk // 4}
+        return {**settings, **_padded(network, height, width)}
+
+    def restore(self, network: Any, lr: Sequence[Frame], wanted: Sequence[int]) -> Iterator[Frame]:
+        """SR frames, uint8 (sh, sw, 3), of the wanted frames, which must ascend.
+
+        Of a mirrored clip the outputs at all places of a frame are averaged before they are rounded
+        (TTVSR mmedit/models/restorers/ttvsr.py:156-161). SR frames leave as they are made, those of
+        a mirrored clip at its end.
+        """
+        import torch
+
+        order = list(range(len(lr)))
+        for _ in range(self.mirrored):
+            order += order[::-1]
+        sums: dict[int, Tensor] = {}
+        needed = max((place for place, t in enumerate(order) if t in wanted), default=-1)
+        for start, stop, first, last in chunks(len(order), self.chunk):
+            clip = torch.stack([to_tensor(lr[t], network) for t in order[start:stop]])[None]
+            outputs = network.frames(clip)
+            for place in range(start, min(stop, last, needed + 1)):
+                with torch.inference_mode():
+                    sr = next(outputs)[0]
+                t = order[place]
+                if place < first or t not in wanted:
+                    continue
+                if not self.mirrored:
+                    yield to_frame(sr, lr[t], network.scale, t)
+                else:
+                    sums[t] = sums[t] + sr if t in sums else sr
+        for t in wanted if self.mirrored else ():
+            yield to_frame(sums[t] / 2**self.mirrored, lr[t], network.scale, t)
+
+
+def chunks(count: int, size: int | None) -> list[tuple[int, int, int, int]]:
+    """The chunks of a clip of `count` frames: start and stop, and which frames are kept of it.
+
+    >>> chunks(10, 4)
+    [(0, 4, 0, 3), (2, 6, 3, 5), (4, 8, 5, 7), (6, 10, 7, 10)]
+    >>> chunks(10, None)
+    [(0, 10, 0, 10)]
+    """
+    if size is None or size >= count:
+        return [(0, count, 0, count)]
+    if size < 4:
+        raise BenchError(
+            "chunks are too short",
+            expected="at least 4 frames",
+            found=str(size),
+            todo="use longer chunks",
+        )
+    context = size // 4
+    starts = [*range(0, count - size, size - 2 * context), count - size]
+    ends = [start + size - context for start in starts[:-1]] + [count]
+    return [
+        (start, start + size, first, last)
+        for start, first, last in zip(starts, [0, *ends[:-1]], ends, strict=True)
+    ]
+
+
+def padding(height: int, width: int, multiple: int, minimum: int = 0) -> tuple[int, int]:
+    """How many rows and columns bring a frame up to multiples of `multiple` and to `minimum`."""
+
+    def lacking(side: int) -> int:
+        whole = max(side, minimum)
+        return whole + -whole % multiple - side
+
+    return lacking(height), lacking(width)
+
+
+def _padding(network: Any, height: int, width: int) -> tuple[int, int]:
+    minimum = getattr(network, "minimum_size", 0)
+    return padding(height, width, network.size_multiple, minimum)
+
+
+def _padded(network: Any, height: int, width: int) -> dict[str, int | str]:
+    bottom, right = _padding(network, height, width)
+    return {"padded_rows": bottom, "padded_columns": right} if bottom or right else {}
 
 
 def to_tensor(frame: Frame, network: Any) -> Tensor:
-    """The frame as a float tensor (3, h, w) in [0, 1] where the network is, padded for it."""
+    """The frame as a float tensor (3, h, w) in [0, 1] where the network is, padded for it.
+
+    Padding reflects the frame at the bottom and the right, as often as it takes.
+    """
     import torch
 
     some = next(network.parameters())
-    height, width = frame.shape[:2]
-    bottom, right = padding(height, width, network.size_multiple)
-    if bottom >= height or right >= width:
-        raise BenchError(
-            f"frames of {width}x{height} are too small for the network",
-            expected=f"more than half of {network.size_multiple} pixels a side",
-            todo="use larger frames",
-        )
+    bottom, right = _padding(network, *frame.shape[:2])
     padded = np.pad(frame, ((0, bottom), (0, right), (0, 0)), mode="reflect")
     tensor = torch.from_numpy(padded).to(some.device, some.dtype)
     return tensor.permute(2, 0, 1).contiguous() / 255

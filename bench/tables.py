@@ -11,7 +11,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from bench import catalog, paper, protocol
-from bench.paper import Cell, Paper
+from bench.paper import Cell, Context, Paper
 from bench.record import Record
 
 Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
@@ -176,11 +176,16 @@ def document(chosen: Paper, records: Sequence[Record]) -> str:
         f"{DAGGER} from memory, without a source; no verdict."
         if not all(cell.verified for cell in chosen.cells)
         else "",
+        *(part for table in chosen.context for part in (f"## {table.title}", _context(table))),
         "Sources:\n\n" + "\n".join(f"- {name}: {_source(chosen, name)}" for name in chosen.sources),
     ]
     if records:
         parts += ["## Every run, clip by clip", render(runs_frame(records), "markdown")]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _context(table: Context) -> str:
+    return str(tabulate(table.rows, table.columns, tablefmt="github", disable_numparse=True))
 
 
 def _source(chosen: Paper, name: str) -> str:

@@ -42,7 +42,7 @@ def test_declared_parameters_are_recomputed(name, key):
         built = checkpoint.build(paper.load(name), described)
     assert sum(p.numel() for p in built.parameters()) == described.parameters
     assert described.sources
-    assert described.sha256 or described.git_blob
+    assert described.sha256 or described.git_blob or "no SHA-256 was published" in described.note
 
 
 @pytest.fixture
@@ -107,7 +107,8 @@ def described(file: Path | None = None, **change) -> paper.Checkpoint:
 def test_files_are_unwrapped(tmp_path, state):
     file = tmp_path / "tdan.pth"
     prefixed = {f"generator.{key}": value for key, value in state.items()}
-    torch.save({"meta": {"a": 1}, "state_dict": prefixed | {"step_counter": 3}}, file)
+    counters = {"step_counter": torch.zeros(1), "generator.step": 3}
+    torch.save({"meta": {"a": 1}, "state_dict": prefixed | counters}, file)
     read = checkpoint.read(file, described(file))
     assert set(read) == set(state)
     assert all(torch.equal(read[key], state[key]) for key in state)

@@ -6,7 +6,7 @@ import torch
 
 from bench import restore
 from bench.errors import BenchError
-from bench.restore import SlidingWindow
+from bench.restore import Recurrent, SlidingWindow, WholeClip
 
 
 class Toy(torch.nn.Module):
@@ -120,8 +120,12 @@ def test_sizes_are_padded_and_cropped_and_said(noise):
         "padded_columns": 2,
     }
     assert restorer.settings(network, 32, 16) == {"window": 5, "edge": "reflection"}
-    with pytest.raises(BenchError, match="frames of 8x5 are too small for the network"):
-        list(restorer.restore(network, list(noise(5, 5, 8)), range(5)))
+    tiny = list(
+        restorer.restore(network, list(noise(5, 5, 8)), range(5))
+    )  # reflected more than once
+    assert {frame.shape for frame in tiny} == {(20, 32, 3)}
+    network.minimum_size = 40
+    assert restorer.settings(network, 21, 30)["padded_rows"] == 27
 
 
 def test_output_is_clipped_and_rounded_and_nan_is_a_failure(noise):
@@ -134,3 +138,94 @@ def test_output_is_clipped_and_rounded_and_nan_is_a_failure(noise):
     network.weight.data.fill_(float("nan"))
     with pytest.raises(BenchError, match="output for frame 2 is not finite"):
         list(SlidingWindow(edge="replicate").restore(network, lr, [2]))
+
+
+class Memory(torch.nn.Module):
+    """A network of whole clips: each frame plus a little of the mean of all that it was given."""
+
+    def __init__(self, minimum_size: int = 0) -> None:
+        super().__init__()
+        self.scale, self.size_multiple, self.minimum_size = 4, 1, minimum_size
+        self.weight = torch.nn.Parameter(torch.tensor(0.25))
+        self.seen: list[int] = []
+        self.made = 0
+
+    def frames(self, clip):
+        self.seen.append(clip.shape[1])
+        everything = clip.mean(1)
+        for t in range(clip.shape[1]):
+            self.made += 1
+            sr = (1 - self.weight) * clip[:, t] + self.weight * everything
+            yield sr.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_a_clip_in_one_pass(noise):
+    network, lr = Memory(), list(noise(9, 12, 16))
+    restored = Recurrent().on("vid4", None).restore(network, lr, range(9))
+    first = next(restored)
+    assert network.made == 1  # frames leave as they are made
+    sr = [first, *restored]
+    everything = np.mean([frame / 255 for frame in lr], axis=0)
+    for ours, frame in zip(sr, lr, strict=True):
+        expected = (0.75 * frame / 255 + 0.25 * everything).repeat(4, 0).repeat(4, 1)
+        assert np.abs(ours / 255 - expected).max() < 0.51 / 255
+    assert network.seen == [9]
+    assert WholeClip().settings(network, 12, 16) == {}
+
+
+@pytest.mark.parametrize("chunk", [9, 12])
+def test_the_whole_clip_as_one_chunk_is_the_same_to_the_bit(noise, chunk):
+    lr = list(noise(9, 12, 16))
+    whole = list(WholeClip().restore(Memory(), lr, range(9)))
+    chunked = list(WholeClip(chunk=chunk).restore(Memory(), lr, range(9)))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, chunked, strict=True))
+
+
+@pytest.mark.parametrize(("count", "size"), [(9, 4), (10, 4), (11, 5), (50, 12), (23, 22)])
+def test_chunks_cover_every_frame_once(noise, count, size):
+    kept = []
+    for start, stop, first, last in restore.chunks(count, size):
+        assert stop - start == size
+        assert start <= first < last <= stop
+        assert start == 0 or first - start >= size // 4
+        assert stop == count or stop - last == size // 4
+        kept += range(first, last)
+    assert kept == list(range(count))
+    network = Memory()
+    assert (
+        len(list(WholeClip(chunk=size).restore(network, list(noise(count, 4, 4)), range(count))))
+        == count
+    )
+    assert max(network.seen) == size
+    assert WholeClip(chunk=size).settings(network, 4, 4) == {"chunk": size, "context": size // 4}
+
+
+def test_chunks_move_the_number_and_too_short_ones_are_refused(noise):
+    lr = list(noise(12, 4, 4))
+    whole = list(WholeClip().restore(Memory(), lr, range(12)))
+    chunked = list(WholeClip(chunk=6).restore(Memory(), lr, range(12)))
+    assert not np.array_equal(whole[3], chunked[3])
+    with pytest.raises(BenchError, match="chunks are too short: expected at least 4 frames"):
+        list(WholeClip(chunk=3).restore(Memory(), lr, range(12)))
+    with pytest.raises(BenchError, match="a network that sees windows takes no chunks"):
+        SlidingWindow(edge="circle").on("vid4", 10)
+
+
+@pytest.mark.parametrize(("times", "count"), [(1, 14), (2, 28)])
+def test_mirrored_septuplets(noise, times, count):
+    """The centre frame is the mean of the outputs at all of its places (3, 10, 17, 24 of 28)."""
+    network, lr = Memory(), list(noise(7, 12, 16))
+    restorer = Recurrent(mirrored={"vimeo-90k-t": times})
+    sr = list(restorer.on("vimeo-90k-t", None).restore(network, lr, [3]))
+    assert network.seen == [count]
+    plain = list(restorer.on("vid4", None).restore(Memory(), lr, [3]))
+    assert len(sr) == len(plain) == 1
+    assert np.array_equal(sr[0], plain[0])  # the mean of a mirrored clip is that of the clip
+    assert restorer.on("vimeo-90k-t", None).settings(network, 12, 16) == {"mirrored": times}
+
+
+def test_clips_below_the_minimum_size(noise):
+    network, lr = Memory(minimum_size=64), list(noise(5, 20, 70))
+    sr = list(WholeClip().restore(network, lr, range(5)))
+    assert {frame.shape for frame in sr} == {(80, 280, 3)}
+    assert WholeClip().settings(network, 20, 70) == {"padded_rows": 44, "padded_columns": 0}
