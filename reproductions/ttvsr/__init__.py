@@ -1,0 +1,1 @@
+"""TTVSR (Liu et al. 2022): attention along trajectories."""
