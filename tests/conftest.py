@@ -15,11 +15,14 @@ ROOT = Path(__file__).parent.parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not os.environ.get("BENCH_TEST_DATA"):
-        skip = pytest.mark.skip(reason="BENCH_TEST_DATA names no folder of real frames")
-        for item in items:
-            if item.get_closest_marker("data"):
-                item.add_marker(skip)
+    needs = {
+        "data": ("BENCH_TEST_DATA", "names no folder of real frames"),
+        "long": ("BENCH_TEST_LONG", "is not set"),
+    }
+    for item in items:
+        for marker, (variable, reason) in needs.items():
+            if item.get_closest_marker(marker) and not os.environ.get(variable):
+                item.add_marker(pytest.mark.skip(reason=f"{variable} {reason}"))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ One clip in float64 takes 20 to 40 seconds on one thread. Without BENCH_TEST_LON
 in float64, stage by stage, and the others in float32; with it, all run in both.
 """
 
-import os
 import weakref
 from functools import cache
 
@@ -19,8 +18,6 @@ from bench import checkpoint
 from reproductions.ttvsr.network import TTVSR, KeyFrames, Match, TrajectoryAttention
 
 NAMES = parity.publishers("ttvsr")["official"]
-
-long = pytest.mark.skipif(not os.environ.get("BENCH_TEST_LONG"), reason="BENCH_TEST_LONG not set")
 
 
 @cache
@@ -85,7 +82,7 @@ def worst_error(found: Tensor, variant: str, name: str) -> float:
         ("base", "s3"),
         ("base", "mirror"),
         ("unscaled", "s1"),
-        pytest.param("unscaled", "s2", marks=long),
+        pytest.param("unscaled", "s2", marks=pytest.mark.long),
     ],
 )
 def test_output_in_float32(variant: str, name: str) -> None:
@@ -96,7 +93,7 @@ def test_output_in_float32(variant: str, name: str) -> None:
     assert worst_error(found.double(), variant, name) < 1e-5
 
 
-@long
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variant", "name"),
     [
@@ -115,7 +112,7 @@ def test_output_in_float64(variant: str, name: str) -> None:
     assert worst_error(found, variant, name) < 1e-6
 
 
-@long
+@pytest.mark.long
 def test_septuplet_mirrored_twice() -> None:
     """Key frames of one picture make exact ties, which rounding decides: 8.5e-4 in float32."""
     net = network("base", torch.float32)

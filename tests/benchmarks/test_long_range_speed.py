@@ -1,4 +1,4 @@
-"""Processor time of the long-range networks, beside what their FLOPs need at a convolution's rate."""
+"""Processor time of the long-range networks, and what their FLOPs need at a convolution's rate."""
 
 from __future__ import annotations
 
