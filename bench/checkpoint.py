@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,14 +134,16 @@ def network(chosen: Paper, name: str, state: Mapping[str, Tensor] | None = None)
     checkpoint = chosen.checkpoint(name)
     built = build(chosen, checkpoint)
     if state is not None:
-        wanted = {key: tuple(value.shape) for key, value in built.state_dict().items()}
+        wanted, constants = _shapes(built), dict(built.named_buffers())
         best: tuple[int, list[str]] | None = None
         for table in name_tables(chosen, checkpoint):
             renamed = rename(state, table)
-            faults = _faults({key: tuple(v.shape) for key, v in renamed.items()}, wanted)
+            found = {key: tuple(v.shape) for key, v in renamed.items()}
+            faults = _faults(found, wanted, constants)
             if not faults:
+                _check_constants(chosen, name, renamed, constants)
                 dtype = next(iter(renamed.values())).dtype
-                built.to(dtype).load_state_dict(renamed, strict=True)
+                built.to(dtype).load_state_dict({**constants, **renamed}, strict=True)
                 return built.eval()
             if best is None or len(faults) < best[0]:
                 best = (len(faults), faults)
@@ -216,9 +218,33 @@ def _check_hash(path: Path, checkpoint: Checkpoint) -> None:
         )
 
 
-def _faults(found: Shapes, wanted: Shapes) -> list[str]:
-    """What keeps a state from fitting, one word a tensor: missing, unexpected, mis-shaped."""
-    missing = [f"missing {name}" for name in wanted if name not in found]
+def _shapes(built: nn.Module) -> Shapes:
+    return {key: tuple(value.shape) for key, value in built.state_dict().items()}
+
+
+def _check_constants(
+    chosen: Paper, name: str, state: Mapping[str, Tensor], constants: Mapping[str, Tensor]
+) -> None:
+    """Constant buffers (masks, tables of indices, colour statistics) are compared, not trusted."""
+    import torch
+
+    for key, ours in constants.items():
+        found = state.get(key)
+        if found is not None and not torch.allclose(found.double(), ours.double(), rtol=1e-5):
+            raise BenchError(
+                f"the weights of {chosen.name} {name} hold another {key}",
+                expected="the constant that the network is built with",
+                found="other values",
+                todo="use the published file",
+            )
+
+
+def _faults(found: Shapes, wanted: Shapes, constants: Collection[str]) -> list[str]:
+    """What keeps a state from fitting, one word a tensor: missing, unexpected, mis-shaped.
+
+    Constants may be absent: ours are as good.
+    """
+    missing = [f"missing {key}" for key in wanted if key not in found and key not in constants]
     unexpected = [f"unexpected {name}" for name in found if name not in wanted]
     shaped = [
         f"{name} is {list(found[name])}, not {list(wanted[name])}"
@@ -262,7 +288,8 @@ def _look_alikes(state: Mapping[str, Tensor]) -> list[str]:
                 continue
             with torch.device("meta"):
                 built = build(other, checkpoint)
-            wanted = {key: tuple(value.shape) for key, value in built.state_dict().items()}
-            if any(not _faults(rename(shapes, t), wanted) for t in name_tables(other, checkpoint)):
+            wanted, constants = _shapes(built), dict(built.named_buffers())
+            tables = name_tables(other, checkpoint)
+            if any(not _faults(rename(shapes, table), wanted, constants) for table in tables):
                 found.append(f"{other.name} {name}")
     return found

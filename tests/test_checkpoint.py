@@ -66,6 +66,21 @@ def test_edvr_takes_both_sets_of_names():
         assert torch.equal(network.conv_hr.weight, state[name])
 
 
+def test_constants_may_be_absent_and_are_compared():
+    built = reproductions.network("ttvsr", "reds")
+    loaded = paper.load("ttvsr")
+    table = checkpoint.name_tables(loaded, loaded.checkpoint("reds"))[0]
+    back = {ours: theirs for theirs, ours in table.items()}
+    state = checkpoint.rename(built.state_dict(), back)
+    without = {key: value for key, value in state.items() if key != "spynet.mean"}
+    assert torch.equal(
+        reproductions.network("ttvsr", "reds", without).spynet.mean, built.spynet.mean
+    )
+    wrong = state | {"spynet.mean": state["spynet.mean"] + 0.1}
+    with pytest.raises(BenchError, match=r"ttvsr reds hold another spynet.mean"):
+        reproductions.network("ttvsr", "reds", wrong)
+
+
 def test_what_does_not_fit_is_told_in_one_message(state):
     wrong = dict(state)
     wrong["reconstruct.4.weight"] = torch.zeros(3, 32, 3, 3)

@@ -29,7 +29,8 @@ def test_papers_name_what_exists(name):
     for checkpoint in loaded.checkpoints.values():
         if checkpoint.method:
             assert callable(paper.method(checkpoint))
-    assert {cell.source for cell in loaded.cells} == set(loaded.sources)
+    context = {row[table.columns.index("source")] for table in loaded.context for row in table.rows}
+    assert {cell.source for cell in loaded.cells} | context == set(loaded.sources)
 
 
 @pytest.mark.data

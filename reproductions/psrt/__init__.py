@@ -1,0 +1,1 @@
+"""PSRT: Rethinking Alignment in Video Super-Resolution Transformers (NeurIPS 2022)."""
