@@ -17,9 +17,9 @@ SSIM (Wang et al. 2004) is written with the difference d = x - y and the sum s =
 which is the usual form with numerators and denominators doubled. Identical frames have v = q = 0
 and score exactly 1 however the filters round, and few small numbers are differences of large ones
 once d and s are taken about their means over a strip of rows. That is what makes float32 filtering,
-at 60 % of the cost of float64, agree with it to 1e-7 on photographs. On flat areas far from the mean
-of their strip (half black, half white) it does to 5e-6, and to 2e-5 where SR is the negative of GT
-(tests/test_metrics.py).
+at 60 % of the cost of float64, agree with it to 1e-7 on photographs. On flat areas far from the
+mean of their strip (half black, half white) it does to 5e-6, and to 2e-5 where SR is the negative
+of GT (tests/test_metrics.py).
 """
 
 from __future__ import annotations
