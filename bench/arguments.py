@@ -71,17 +71,13 @@ def parser() -> argparse.ArgumentParser:
         help="frames that the authors released, one folder a clip",
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
+    _runtime_options(sub)
     sub.add_argument(
-        "--chunk",
-        type=_count,
-        metavar="N",
-        help="give networks that see whole clips N frames at a time: less memory, other numbers",
-    )
-    sub.add_argument(
-        "--device",
-        default="auto",
-        metavar="D",
-        help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one)",
+        "--overwrite",
+        choices=("only-missing", "always", "never"),
+        default="only-missing",
+        help="measure what is missing or has changed (default), everything, or only runs that "
+        "have no record at all",
     )
     sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
     _workers_option(sub)
@@ -178,6 +174,36 @@ def _workers_option(sub: argparse.ArgumentParser) -> None:
         type=_count,
         metavar="N",
         help="threads that decode and score (default: one a processor, at most 8)",
+    )
+
+
+def _runtime_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--device",
+        action="append",
+        metavar="D",
+        help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one); repeated, "
+        "one process on each",
+    )
+    sub.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
+    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
+    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
+    sub.add_argument(
+        "--chunk",
+        type=_count,
+        metavar="N",
+        help="give networks that see whole clips N frames at a time: less memory, other numbers",
+    )
+    sub.add_argument(
+        "--tile",
+        type=_count,
+        metavar="N",
+        help="cut LR frames into squares of N pixels: less memory, other numbers",
     )
 
 

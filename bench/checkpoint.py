@@ -48,29 +48,6 @@ def find(chosen: Paper, name: str) -> Path:
     return path
 
 
-def place(network: nn.Module, device: str) -> tuple[nn.Module, str]:
-    """The network on a device, and what the record calls that: `cpu` or the GPU's name.
-
-    `auto` is CUDA where there is one.
-    """
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        network = network.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise BenchError(
-            f"cannot use the device {device!r}",
-            expected="cpu, or a CUDA device that torch sees",
-            found=str(error).partition("\n")[0],
-            todo="see bench doctor",
-        ) from error
-    if torch.device(device).type == "cuda":
-        return network, torch.cuda.get_device_name(device)
-    return network, device
-
-
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The state dict in a published file: wrapper and prefix removed, names as published.
 
@@ -81,7 +58,7 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
 
     import torch
 
-    _check_hash(path, checkpoint)
+    check_hash(path, checkpoint)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -207,7 +184,8 @@ def sha256(path: Path) -> str:
         ) from error
 
 
-def _check_hash(path: Path, checkpoint: Checkpoint) -> None:
+def check_hash(path: Path, checkpoint: Checkpoint) -> None:
+    """Raises BenchError where the file's SHA-256 is not the known one."""
     found = sha256(path)
     if checkpoint.sha256 and not found.startswith(checkpoint.sha256):
         raise BenchError(

@@ -15,8 +15,11 @@ from bench.errors import BenchError
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from bench.evaluate import Selection, Settings
+    from bench.engine import Done, Engine
+    from bench.evaluate import Job
+    from bench.maker import Settings
     from bench.paper import Paper
+    from bench.plan import Selection
     from bench.record import Record
 
 FINE, CHECK_FAILED = 0, 1
@@ -57,7 +60,7 @@ def _table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
 
 
 def _selection(options: argparse.Namespace) -> Selection:
-    from bench.evaluate import Selection
+    from bench.plan import Selection
 
     return Selection(
         checkpoints=options.checkpoint,
@@ -70,15 +73,19 @@ def _selection(options: argparse.Namespace) -> Selection:
 
 def _settings(options: argparse.Namespace) -> Settings:
     from bench import catalog
-    from bench.evaluate import Settings
+    from bench.maker import Settings
 
     return Settings(
         data_root=catalog.data_root(options.data_root),
         released=getattr(options, "frames", None),
         save=getattr(options, "save_frames", None),
         workers=_workers(options) if hasattr(options, "workers") else 1,
-        device=getattr(options, "device", "auto"),
+        device=(getattr(options, "device", None) or ["auto"])[0],
+        dtype=getattr(options, "dtype", "float32"),
+        tf32=getattr(options, "tf32", False),
+        compiled=getattr(options, "compile", False),
         chunk=getattr(options, "chunk", None),
+        tile=getattr(options, "tile", None),
     )
 
 
@@ -112,10 +119,10 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from bench import evaluate, paper, record
+    from bench import paper, plan, record
 
     chosen = paper.load(options.paper)
-    planned = evaluate.plan(chosen, _selection(options), _settings(options))
+    planned = plan.plan(chosen, _selection(options), _settings(options))
     measured = {_key(found) for found in record.read_all(options.results, chosen.name)}
     rows = []
     for item in planned:
@@ -142,11 +149,11 @@ def _key(found: Record) -> tuple[str, str, str, str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bench import evaluate, paper, record
+    from bench import engine, evaluate, paper, plan, resume
 
     chosen = paper.load(options.paper)
     settings, selection = _settings(options), _selection(options)
-    planned = evaluate.plan(chosen, selection, settings)
+    planned = plan.plan(chosen, selection, settings)
     if options.frames and not any(
         chosen.checkpoint(item.run.checkpoint).frames for item in planned
     ):
@@ -158,29 +165,61 @@ def _run(options: argparse.Namespace) -> int:
     ready = [item for item in planned if not item.problem]
     if not ready:
         raise BenchError(f"{planned[0].run}: {planned[0].problem}")
-    failures = []
+    todo: list[tuple[Job, list[str]]] = []
+    refused = []
     for item in ready:
-        total = evaluate.frame_count(item, selection.clips, settings)
         try:
-            with _progress(str(item.run), total) as bar:
-                measured = evaluate.execute(
-                    item, chosen, selection.clips, settings, options.results, bar.update
-                )
+            job = evaluate.job(item, chosen, selection.clips, settings, options.results)
+            todo.append((job, resume.missing(job, selection.clips, options.overwrite)))
         except BenchError as error:
-            failures.append(item.run)
-            print(f"bench: {error}", file=sys.stderr)
-            continue
-        file = record.path(options.results, *item.run)
-        print(f"{item.run}: {len(measured.clips)} of {measured.clip_count} clips -> {file}")
+            refused.append(f"{item.run}: {error}")
+    counts = [evaluate.frame_count(job, clips) for job, clips in todo]
+    total = sum(count or 0 for count in counts) if None not in counts else None
+    with _progress(chosen.name, total) as bar:
+        how, frame_by_frame = _engine(options, bar)
+
+        def tell(item: engine.Item, outcome: evaluate.Outcome) -> None:
+            bar.update(0 if frame_by_frame else outcome.frames)
+            if outcome.error:
+                bar.write(
+                    f"bench: {item.job.run}, clip {item.clip}: {outcome.error[-1]}", sys.stderr
+                )
+
+        done = engine.execute(todo, how, tell)
+    _summary(done, todo)
     print()
     differs = _show_table(chosen, options.results, [item.run for item in planned])
     for item in planned:
         if item.problem:
             print(f"not run: {item.run}: {item.problem}")
-    if failures:
-        print(f"failed: {', '.join(map(str, failures))}")
+    for line in refused:
+        print(f"bench: {line}", file=sys.stderr)
+    if refused:
         return BAD_INPUT
-    return CHECK_FAILED if options.strict and differs else FINE
+    return CHECK_FAILED if any(one.failed for one in done) or (options.strict and differs) else FINE
+
+
+def _engine(options: argparse.Namespace, bar: tqdm[Never]) -> tuple[Engine, bool]:
+    """Where items run, and whether the bar learns of every frame."""
+    from bench import engine
+
+    if options.device and len(options.device) > 1:
+        return lambda items: engine.on_devices(items, options.device), False
+    return lambda items: engine.in_process(items, bar.update), True
+
+
+def _summary(done: Sequence[Done], todo: Sequence[tuple[Job, Sequence[str]]]) -> None:
+    from bench import record
+
+    for one, (job, clips) in zip(done, todo, strict=True):
+        found = one.record
+        file = record.path(job.results, *job.run)
+        have = f"{len(found.clips) if found else 0} of {job.found.dataset.count} clips"
+        skipped = len(found.clips) - len(one.measured) if found else 0
+        words = [f"{len(one.measured)} measured"] if clips else []
+        words += [f"{skipped} as they were"] if skipped else []
+        words += [f"{len(one.failed)} failed"] if one.failed else []
+        print(f"{job.run}: {have} ({', '.join(words)}) -> {file}")
 
 
 def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -> bool:
@@ -205,7 +244,7 @@ def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -
 
 
 def _score(options: argparse.Namespace) -> int:
-    from bench import catalog, evaluate, locate, protocol, score
+    from bench import catalog, locate, plan, protocol, score
     from bench.clips import gt_clips
 
     parsed = [protocol.parse(text) for text in options.protocol or ["fixed"]]
@@ -214,7 +253,7 @@ def _score(options: argparse.Namespace) -> int:
         dataset = catalog.get(options.gt)
         found = locate.find(dataset, catalog.data_root(options.data_root), options.clip)
         gt = gt_clips(found, options.clip)
-        protocols = evaluate.applicable(dataset, protocols)
+        protocols = plan.applicable(dataset, protocols)
     else:
         gt = score.gt_clips(Path(options.gt))
     pairs = score.pair(options.sr, gt, options.clip)

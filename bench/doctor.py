@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import catalog, locate, paper, record
+from bench import catalog, locate, paper, provenance
 from bench.errors import BenchError
 
 _PACKAGES = ("vsr-reproductions", "numpy", "scipy", "pillow", "scikit-image", "pandas", "torch")
@@ -17,9 +17,10 @@ _PACKAGES = ("vsr-reproductions", "numpy", "scipy", "pillow", "scikit-image", "p
 def examine(data_root: Path, results: Path) -> Iterator[str]:
     """One line per fact: interpreter, packages, devices, folders, data sets, papers."""
     yield f"python      {platform.python_version()} on {platform.system()} {platform.machine()}"
-    yield f"processor   {record.cpu_model()}, {os.cpu_count()} threads"
+    yield f"processor   {provenance.cpu_model()}, {os.cpu_count()} threads"
     for name in _PACKAGES:
-        yield f"package     {name} {record.package_version(name) or 'missing: pip install ' + name}"
+        version = provenance.package_version(name) or f"missing: pip install {name}"
+        yield f"package     {name} {version}"
     yield f"device      {_devices()}"
     yield f"results     {results.resolve()}: {_writable(results)}"
     yield f"data root   {data_root}: {_room(data_root)}"

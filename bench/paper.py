@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench import catalog, protocol, storage
 from bench.errors import BenchError, choices
-from bench.restore import Recurrent, SlidingWindow
+from bench.restore import Recurrent, SlidingWindow, SpaceTime
 
 Frame = NDArray[np.uint8]
 Method = Callable[[Sequence[Frame], int, Sequence[int]], Iterator[Frame]]
@@ -56,7 +56,7 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     network: str | None = None
     arguments: dict[str, int | float | bool | str] = {}
     parameters: int | None = None
-    restorer: SlidingWindow | Recurrent | None = None
+    restorer: SlidingWindow | Recurrent | SpaceTime | None = None
     file: str | None = None
     wrapper: str | None = None
     prefix: str = ""

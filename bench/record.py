@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import importlib.metadata
 import math
-import platform
-import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from bench import storage
 from bench.errors import BenchError
 from bench.protocol import Protocol
+from bench.provenance import Provenance
 from bench.score import ClipScores, Mean, dataset_mean
 
-SCHEMA: Literal[1] = 1
-_PACKAGES = ("numpy", "pillow", "scikit-image", "scipy", "torch", "vsr-reproductions")
-
-
-class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where a number came from; what is unknown is null."""
-
-    measured_at: str
-    commit: str | None
-    dirty: bool | None
-    python: str
-    packages: dict[str, str]
-    platform: str
-    device: str
-    driver: str | None
-    checkpoint_sha256: str | None
-
-    @property
-    def key(self) -> str:
-        """Eight hexadecimal digits that stand for this provenance inside a record."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:8]
+SCHEMA: Literal[2] = 2
+Part = Literal["all", "shown", "interpolated"]
+RETRIED = "retried"  # the key in `restoring` of what memory allowed in place of what was asked for
 
 
 class FrameScores(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +34,7 @@ class ClipRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What was measured on one clip; digests are those of bench.score.
 
     `restoring` is what moves the number beside checkpoint and data: windows, padding, precision.
+    `interpolated` names the frames that no LR frame of the same time was shown to the network for.
     """
 
     clip: str
@@ -66,7 +44,23 @@ class ClipRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     lr_origin: Literal["files", "made"] | None
     sr_sha256: str
     restoring: dict[str, int | str]
+    interpolated: list[int]
     scores: dict[str, FrameScores]
+    provenance: str
+
+    def part(self, indices: range, part: Part) -> list[int]:
+        """The places in the list of scored frames `indices` that belong to a part of the clip."""
+        if part == "all":
+            return list(range(len(indices)))
+        between = set(self.interpolated)
+        return [i for i, t in enumerate(indices) if (t in between) == (part == "interpolated")]
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A clip that could not be measured: the last lines of what went wrong."""
+
+    clip: str
+    error: list[str]
     provenance: str
 
 
@@ -74,10 +68,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """One checkpoint on one data set under one degradation.
 
     `protocols` maps the names under `scores` to their fields; `clip_count` is the number of clips
-    of the whole data set, of which `clips` may hold fewer.
+    of the whole data set, of which `clips` may hold fewer. `failures` are those that went wrong
+    when they were last tried, unless they were measured before.
     """
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[2] = SCHEMA
     paper: str
     checkpoint: str
     dataset: str
@@ -86,6 +81,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     clip_count: int
     protocols: dict[str, Protocol]
     clips: list[ClipRecord]
+    failures: list[Failure]
     provenance: dict[str, Provenance]
 
     def __post_init__(self) -> None:
@@ -118,14 +114,24 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """The name under which the record holds scores of this protocol."""
         return next((n for n, p in self.protocols.items() if p.hash == protocol.hash), None)
 
-    def mean(self, name: str, clip: str | None = None) -> tuple[Mean, Mean]:
-        """Means of PSNR and SSIM under the protocol of that name, over all clips or of one."""
+    def mean(self, name: str, clip: str | None = None, part: Part = "all") -> tuple[Mean, Mean]:
+        """Means of PSNR and SSIM under the protocol of that name, over all clips or of one.
+
+        `part` takes only frames that were shown to the network, or that it had to interpolate.
+        """
         chosen = [c for c in self.measured(name) if clip in (None, c.clip)]
-        scores, protocol = [c.scores[name] for c in chosen], self.protocols[name]
-        return (
-            dataset_mean([s.numbers() for s in scores], protocol),
-            dataset_mean([s.ssim for s in scores], protocol),
-        )
+        protocol = self.protocols[name]
+        psnr, ssim = [], []
+        for one in chosen:
+            places, scores = one.part(protocol.scored(one.frames), part), one.scores[name]
+            psnr.append([scores.numbers()[i] for i in places])
+            ssim.append([scores.ssim[i] for i in places])
+        return dataset_mean(psnr, protocol), dataset_mean(ssim, protocol)
+
+    @property
+    def interpolates(self) -> bool:
+        """Whether any frame of any clip was interpolated."""
+        return any(clip.interpolated for clip in self.clips)
 
 
 def path(results: Path, paper: str, checkpoint: str, dataset: str, degradation: str) -> Path:
@@ -134,20 +140,30 @@ def path(results: Path, paper: str, checkpoint: str, dataset: str, degradation: 
 
 
 def read(file: Path) -> Record:
-    """The record in `file`; says so where a newer version of bench wrote it."""
+    """The record in `file`, brought up to date where an earlier version of bench wrote it.
 
-    class Version(msgspec.Struct):
-        schema: int
+    Raises BenchError where a newer version did.
+    """
 
-    version = storage.read_json(file, Version).schema
-    if version > SCHEMA:
-        raise BenchError(
-            f"{file} was written by a newer version of bench",
-            expected=f"schema {SCHEMA} or earlier",
-            found=f"schema {version}",
-            todo="upgrade vsr-reproductions",
-        )
-    return storage.read_json(file, Record)
+    def update(data: Any) -> Any:
+        version = data.get("schema") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA:
+            raise BenchError(
+                f"{file} was written by a newer version of bench",
+                expected=f"schema {SCHEMA} or earlier",
+                found=f"schema {version}",
+                todo="upgrade vsr-reproductions",
+            )
+        return _from_first(data) if version == 1 else data
+
+    return storage.read_json(file, Record, update)
+
+
+def _from_first(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 1 knew no interpolated frames, no failures and no digest of the code."""
+    clips = [{**clip, "interpolated": []} for clip in data["clips"]]
+    sources = {key: {**source, "code_sha256": None} for key, source in data["provenance"].items()}
+    return {**data, "schema": 2, "clips": clips, "failures": [], "provenance": sources}
 
 
 def write(results: Path, record: Record) -> Path:
@@ -186,6 +202,7 @@ def clip_record(
     lr_sha256: str | None,
     lr_origin: Literal["files", "made"] | None,
     restoring: dict[str, int | str],
+    interpolated: list[int],
 ) -> ClipRecord:
     """The record of a clip.
 
@@ -199,6 +216,7 @@ def clip_record(
         lr_origin=lr_origin,
         sr_sha256=scored.sr_sha256,
         restoring=restoring,
+        interpolated=interpolated,
         scores={
             name: FrameScores(
                 ["inf" if math.isinf(value) else round(value, 6) for value in scores.psnr],
@@ -210,90 +228,47 @@ def clip_record(
     )
 
 
-def merged(old: Record | None, new: Record) -> Record:
-    """`new`, and what of `old` was measured in the same way.
+def merged(old: Record | None, *new: Record) -> Record:
+    """The records `new`, which were measured in one way, and what of `old` was measured so too.
 
     That is: clips that `new` lacks, made by the same weights from LR of the same origin in the same
     way of restoring; and scores under other protocols of clips whose SR and GT frames are the same.
-    A protocol that changed its meaning is dropped.
+    A protocol that changed its meaning is dropped. A clip that failed now keeps what it had.
     """
-    if old is None or (old.scale, old.clip_count) != (new.scale, new.clip_count) or not new.clips:
-        return new
-    protocols = {**old.protocols, **new.protocols}
-    valid = {name for name, p in old.protocols.items() if p.hash == protocols[name].hash}
-    clips = {clip.clip: clip for clip in new.clips}
-    made = _made(new, new.clips[0])
-    for clip in old.clips:
-        again, kept = clips.get(clip.clip), {n: s for n, s in clip.scores.items() if n in valid}
-        if again is None and kept and _made(old, clip) == made:
-            clips[clip.clip] = msgspec.structs.replace(clip, scores=kept)
-        elif again and (again.sr_sha256, again.gt_sha256) == (clip.sr_sha256, clip.gt_sha256):
-            clips[clip.clip] = msgspec.structs.replace(again, scores={**kept, **again.scores})
-    ordered = sorted(clips.values(), key=lambda clip: clip.clip)
+    last = new[-1]
+    former = [old] if old and (old.scale, old.clip_count) == (last.scale, last.clip_count) else []
+    protocols = {name: p for one in (*former, *new) for name, p in one.protocols.items()}
+    clips = {clip.clip: clip for one in new for clip in one.clips}
+    made = {_made(one, clip) for one in new for clip in one.clips}
+    for one in former:
+        valid = {name for name, p in one.protocols.items() if p.hash == protocols[name].hash}
+        for clip in one.clips:
+            again, kept = clips.get(clip.clip), {n: s for n, s in clip.scores.items() if n in valid}
+            if again is None and kept and made <= {_made(one, clip)}:
+                clips[clip.clip] = msgspec.structs.replace(clip, scores=kept)
+            elif again and (again.sr_sha256, again.gt_sha256) == (clip.sr_sha256, clip.gt_sha256):
+                clips[clip.clip] = msgspec.structs.replace(again, scores={**kept, **again.scores})
+    failed = {failure.clip: failure for one in (*former, *new) for failure in one.failures}
+    ordered = [clips[name] for name in sorted(clips)]
+    failures = [failed[name] for name in sorted(failed) if name not in clips]
     used = {name for clip in ordered for name in clip.scores}
-    sources = {**old.provenance, **new.provenance}
+    sources = {key: source for one in (*former, *new) for key, source in one.provenance.items()}
+    wanted = {clip.provenance for clip in ordered} | {one.provenance for one in failures}
     return msgspec.structs.replace(
-        new,
+        last,
         clips=ordered,
-        protocols={name: p for name, p in protocols.items() if name in used},
-        provenance={key: sources[key] for key in sorted({clip.provenance for clip in ordered})},
+        failures=failures,
+        protocols={name: p for name, p in sorted(protocols.items()) if name in used or not used},
+        provenance={key: sources[key] for key in sorted(wanted)},
     )
 
 
-def _made(record: Record, clip: ClipRecord) -> tuple[object, ...]:
+def _made(record: Record, clip: ClipRecord) -> tuple[str | None, str | None, str]:
     """What must agree for two clips to stand in one record; frame sizes may differ."""
-    settings = {k: v for k, v in clip.restoring.items() if not k.startswith("padded")}
-    return record.provenance[clip.provenance].checkpoint_sha256, clip.lr_origin, settings
-
-
-def provenance(device: str = "cpu", checkpoint_sha256: str | None = None) -> Provenance:
-    """The provenance of what is measured now, in this process."""
-    commit, dirty = _commit()
-    return Provenance(
-        measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=commit,
-        dirty=dirty,
-        python=platform.python_version(),
-        packages={name: v for name in _PACKAGES if (v := package_version(name))},
-        platform=f"{platform.system()} {platform.machine()}",
-        device=cpu_model() if device == "cpu" else device,
-        driver=None,
-        checkpoint_sha256=checkpoint_sha256,
-    )
-
-
-def package_version(name: str) -> str | None:
-    """The version of an installed distribution, found without importing it."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@functools.cache
-def cpu_model() -> str:
-    """The processor's name, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
-
-
-@functools.cache
-def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that this package runs from, and whether its code was changed."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None, None
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(root), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
-
-    try:
-        changed = git("status", "--porcelain", "--", "bench", "reproductions", "datasets.yaml")
-        return git("rev-parse", "HEAD"), bool(changed)
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
+    asked = {
+        name: value
+        for name, value in clip.restoring.items()
+        if not name.startswith("padded") and name != RETRIED
+    }
+    weights = record.provenance[clip.provenance].checkpoint_sha256
+    return weights, clip.lr_origin, repr(sorted(asked.items()))

@@ -6,7 +6,8 @@ A network is a torch module that takes float RGB frames in [0, 1] and has the at
 `features(frames)`, which sees frames (n, t, 3, h, w) one by one and gives a list of t, and
 `reconstruct(features of a window)`, which gives (n, 3, scale h, scale w); its forward pass is both
 in a row. One that restores whole clips has `frames(clip)`, which gives those of (n, t, 3, h, w) in
-time order, as they are made.
+time order, as they are made. One that also doubles the frame rate takes (n, t, 3, h, w) and gives
+(n, 2t - 1, 3, scale h, scale w).
 """
 
 from __future__ import annotations
@@ -37,13 +38,12 @@ class SlidingWindow(
 
     def on(self, dataset: str, chunk: int | None) -> SlidingWindow:
         """Itself: windows are the same on every data set."""
-        if chunk:
-            raise BenchError(
-                "a network that sees windows takes no chunks",
-                found=f"--chunk {chunk} on {dataset}",
-                todo="leave --chunk out",
-            )
+        _refuse_chunks(dataset, chunk)
         return self
+
+    def interpolated(self, count: int) -> list[int]:  # noqa: ARG002
+        """The SR frames of a clip that no LR frame of the same time was shown for: none."""
+        return []
 
     def settings(self, network: Any, height: int, width: int) -> dict[str, int | str]:
         """What of the restoring moves the number, for the record; sizes in LR pixels."""
@@ -137,6 +137,10 @@ class WholeClip(NamedTuple):
     mirrored: int = 0
     chunk: int | None = None
 
+    def interpolated(self, count: int) -> list[int]:  # noqa: ARG002
+        """The SR frames of a clip that no LR frame of the same time was shown for: none."""
+        return []
+
     def settings(self, network: Any, height: int, width: int) -> dict[str, int | str]:
         """What of the restoring moves the number, for the record; sizes in LR pixels."""
         settings: dict[str, int | str] = {"mirrored": self.mirrored} if self.mirrored else {}
@@ -173,6 +177,89 @@ class WholeClip(NamedTuple):
                     sums[t] = sums[t] + sr if t in sums else sr
         for t in wanted if self.mirrored else ():
             yield to_frame(sums[t] / 2**self.mirrored, lr[t], network.scale, t)
+
+
+class SpaceTime(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="space-time"
+):
+    """Twice the frame rate: 2 inputs - 1 SR frames of `inputs` LR frames, every second of the clip.
+
+    Source: STDAN codes/utils/util.py:272-317, codes/test.py:74-84 and 176-179.
+    """
+
+    inputs: int
+
+    def on(self, dataset: str, chunk: int | None) -> SpaceTime:
+        """Itself: windows are the same on every data set."""
+        _refuse_chunks(dataset, chunk)
+        return self
+
+    def interpolated(self, count: int) -> list[int]:
+        """The SR frames of a clip that no LR frame of the same time was shown for.
+
+        Parity does not tell: a clip's last window may begin at an odd frame.
+        """
+        owners = self.owners(count)
+        return [t for t, start in enumerate(owners) if (t - start) % 2]
+
+    def settings(self, network: Any, height: int, width: int) -> dict[str, int | str]:
+        """What of the restoring moves the number, for the record; sizes in LR pixels."""
+        padded = _padded(network, height, width)
+        return {"inputs": self.inputs, **padded, **({"padding": "zeros"} if padded else {})}
+
+    def windows(self, count: int) -> list[int]:
+        """The first frames of the windows over a clip of `count` frames, in their order.
+
+        They overlap by one frame, and always one more lies over the last frames, also where the
+        window before it ends there.
+
+        >>> SpaceTime(4).windows(34)
+        [0, 6, 12, 18, 24, 27]
+        """
+        length = 2 * self.inputs - 1
+        if count < length:
+            raise BenchError(
+                f"a clip of {count} frames is too short for {self.inputs} inputs",
+                expected=f"at least {length} frames",
+                todo="use a longer clip",
+            )
+        return [*range(0, count - length + 1, length - 1), count - length]
+
+    def owners(self, count: int) -> list[int]:
+        """For each frame, the first frame of the window that it is taken from: the first over it.
+
+        >>> SpaceTime(4).owners(9)
+        [0, 0, 0, 0, 0, 0, 0, 2, 2]
+        """
+        windows, length = self.windows(count), 2 * self.inputs - 1
+        return [next(s for s in windows if s <= t < s + length) for t in range(count)]
+
+    def restore(self, network: Any, lr: Sequence[Frame], wanted: Sequence[int]) -> Iterator[Frame]:
+        """SR frames, uint8 (sh, sw, 3), of the wanted frames, which must ascend.
+
+        LR frames are padded with zeros at the bottom and the right, and SR frames cropped. A window
+        that no wanted frame is taken from is left out.
+        """
+        import torch
+
+        owners, sr, made = self.owners(len(lr)), None, -1
+        for t in wanted:
+            if sr is None or owners[t] != made:
+                made = owners[t]
+                shown = range(made, made + 2 * self.inputs, 2)
+                clip = torch.stack([to_tensor(lr[i], network, zeros=True) for i in shown])[None]
+                with torch.inference_mode():
+                    sr = network(clip)[0]
+            yield to_frame(sr[t - made], lr[t], network.scale, t)
+
+
+def _refuse_chunks(dataset: str, chunk: int | None) -> None:
+    if chunk:
+        raise BenchError(
+            "a network that sees windows takes no chunks",
+            found=f"--chunk {chunk} on {dataset}",
+            todo="leave --chunk out",
+        )
 
 
 def chunks(count: int, size: int | None) -> list[tuple[int, int, int, int]]:
@@ -221,16 +308,17 @@ def _padded(network: Any, height: int, width: int) -> dict[str, int | str]:
     return {"padded_rows": bottom, "padded_columns": right} if bottom or right else {}
 
 
-def to_tensor(frame: Frame, network: Any) -> Tensor:
+def to_tensor(frame: Frame, network: Any, *, zeros: bool = False) -> Tensor:
     """The frame as a float tensor (3, h, w) in [0, 1] where the network is, padded for it.
 
-    Padding reflects the frame at the bottom and the right, as often as it takes.
+    Padding reflects the frame at the bottom and the right, as often as it takes, or is zero there.
     """
     import torch
 
     some = next(network.parameters())
     bottom, right = _padding(network, *frame.shape[:2])
-    padded = np.pad(frame, ((0, bottom), (0, right), (0, 0)), mode="reflect")
+    sides, mode = ((0, bottom), (0, right), (0, 0)), "constant" if zeros else "reflect"
+    padded = np.pad(frame, sides, mode=mode)  # type: ignore[call-overload]
     tensor = torch.from_numpy(padded).to(some.device, some.dtype)
     return tensor.permute(2, 0, 1).contiguous() / 255
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,15 +35,20 @@ def read_yaml(path: Path, kind: type[Struct]) -> Struct:
     return _convert(path, data, kind)
 
 
-def read_json(path: Path, kind: type[Struct]) -> Struct:
-    """The JSON file as a `kind`; unknown keys, missing keys and wrong types are refused."""
+def read_json(
+    path: Path, kind: type[Struct], update: Callable[[Any], Any] = lambda data: data
+) -> Struct:
+    """The JSON file as a `kind`; unknown keys, missing keys and wrong types are refused.
+
+    `update` brings the content of an older file into the form of today.
+    """
     try:
         data = msgspec.json.decode(_read_text(path))
     except msgspec.DecodeError as error:
         raise BenchError(
             f"{path} is not JSON", expected="JSON", found=str(error), todo="restore the file"
         ) from error
-    return _convert(path, data, kind)
+    return _convert(path, update(data), kind)
 
 
 def _convert(path: Path, data: Any, kind: type[Struct]) -> Struct:

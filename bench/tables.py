@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from bench import catalog, paper, protocol
 from bench.paper import Cell, Context, Paper
-from bench.record import Record
+from bench.record import Part, Record
 
 Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
 Format = Literal["markdown", "latex", "csv"]
@@ -29,6 +29,7 @@ _CELL_COLUMNS = [
     "source",
     "note",
 ]
+_PARTS: tuple[Part, ...] = ("shown", "interpolated")
 DAGGER = "\N{DAGGER}"
 
 
@@ -119,8 +120,12 @@ def cells_frame(judged: Sequence[Judged]) -> pd.DataFrame:
 
 
 def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per run, protocol and clip, and one for the mean: PSNR in dB and SSIM."""
-    rows = []
+    """One row per run, protocol and clip, and one for the mean: PSNR in dB and SSIM.
+
+    Where frames were interpolated, both means stand beside that of all: of frames whose LR frame
+    was shown to the network, and of those between.
+    """
+    rows, halves = [], any(record.interpolates for record in records)
     for record in records:
         title = catalog.get(record.dataset).title
         for name in sorted(record.protocols, key=lambda name: (name != "fixed", name)):
@@ -128,18 +133,26 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
             for clip in [*clips, None]:
                 psnr, ssim = record.mean(name, clip)
                 mean = "mean" if complete else _partial(record, name)
-                rows.append(
-                    {
-                        "checkpoint": record.checkpoint,
-                        "data set": title,
-                        "degradation": record.degradation,
-                        "protocol": name,
-                        "clip": clip or mean,
-                        "PSNR": psnr.text() if clip or complete else "",
-                        "SSIM": ssim.text() if clip or complete else "",
-                    }
-                )
+                row = {
+                    "checkpoint": record.checkpoint,
+                    "data set": title,
+                    "degradation": record.degradation,
+                    "protocol": name,
+                    "clip": clip or mean,
+                    "PSNR": psnr.text() if clip or complete else "",
+                    "SSIM": ssim.text() if clip or complete else "",
+                }
+                if halves:
+                    row |= {part: _part(record, name, clip, part, complete) for part in _PARTS}
+                rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _part(record: Record, name: str, clip: str | None, part: Part, complete: bool) -> str:  # noqa: FBT001
+    if not record.interpolates or not (clip or complete):
+        return ""
+    psnr, ssim = record.mean(name, clip, part)
+    return f"{psnr.text()} / {ssim.text()}" if psnr.total else ""
 
 
 def _partial(record: Record, name: str) -> str:

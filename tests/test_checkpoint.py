@@ -161,16 +161,6 @@ def test_files_that_are_not_state_dicts(tmp_path, state):
         checkpoint.read(file, paper.load("tdan").checkpoint("bix4"))
 
 
-def test_devices():
-    network = torch.nn.Linear(2, 2)
-    assert checkpoint.place(network, "cpu") == (network, "cpu")
-    if not torch.cuda.is_available():
-        with pytest.raises(BenchError, match="cannot use the device 'cuda:0': expected cpu, or"):
-            checkpoint.place(network, "cuda:0")
-    with pytest.raises(BenchError, match="cannot use the device 'gpu'"):
-        checkpoint.place(network, "gpu")
-
-
 def test_a_network_runs_end_to_end(bench, monkeypatch, state):
     """With seeded weights in place of the published ones, which cannot be had here."""
     loaded = paper.load("tdan")

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-from pathlib import Path
-
+import msgspec
 import numpy as np
 import pytest
 
 from bench import catalog, degrade, evaluate, frames, record, sample, score
+from bench.engine import in_process
 from bench.errors import BenchError
-from bench.evaluate import Run, Selection, Settings
-
-RESULTS = Path("results")  # every test runs in a folder of its own
+from bench.maker import Settings
+from runs import RESULTS, job, measure, planned
 
 
 @pytest.fixture
@@ -17,69 +16,8 @@ def settings(tmp_path):
     return Settings(data_root=tmp_path / "data")
 
 
-def planned(toy, settings, **selection):
-    return evaluate.plan(toy, Selection(**selection), settings)
-
-
-def test_a_plan_has_every_run_and_its_protocols(toy, settings):
-    runs = {item.run: item for item in planned(toy, settings)}
-    good = runs[Run("toy", "good", "sample", "bi")]
-    assert list(good.protocols) == ["fixed", "rgb-crop0"]
-    assert (good.cells, good.problem) == (5, None)
-    assert list(runs[Run("toy", "good", "sample", "bd")].protocols) == ["fixed", "y-crop8-skip2"]
-    assert "address is dead" in str(runs[Run("toy", "absent", "sample", "bi")].problem)
-    assert "Vid4 not found" in str(runs[Run("toy", "good", "vid4", "bi")].problem)
-    assert "no frames were released" in str(runs[Run("toy", "released", "vid4", "bi")].problem)
-    released = str(runs[Run("toy", "released", "sample", "bi")].problem)
-    assert "name their folder with --frames; they are at https://example.org/toy" in released
-    assert len(runs) == 6
-
-
-def test_a_plan_can_be_narrowed_and_widened(toy, settings):
-    one = planned(toy, settings, checkpoints=["good"], datasets=["sample"], degradations=["bi"])
-    assert [item.run for item in one] == [Run("toy", "good", "sample", "bi")]
-    other = planned(
-        toy,
-        settings,
-        checkpoints=["swapped"],
-        datasets=["sample"],
-        degradations=["bd-duf"],
-        protocols=["channel=rgb,border=1"],
-    )
-    assert [item.run for item in other] == [Run("toy", "swapped", "sample", "bd-duf")]
-    assert list(other[0].protocols) == ["fixed", "channel=rgb,border=1"]
-    for selection, words in [
-        ({"checkpoints": ["best"]}, "toy has no checkpoint 'best'"),
-        ({"datasets": ["vid5"]}, "unknown data set"),
-        ({"datasets": ["sample"], "degradations": ["bx"]}, "Sample has no degradation 'bx'"),
-        ({"protocols": ["y9"]}, "unknown protocol"),
-    ]:
-        with pytest.raises(BenchError, match=words):
-            planned(toy, settings, **selection)
-
-
-def test_data_sets_scored_at_the_centre(toy, settings):
-    wanted = {"datasets": ["vimeo-90k-t"], "checkpoints": ["good"]}
-    item = planned(toy, settings, **wanted, protocols=["y-crop0-centre"])[0]
-    assert list(item.protocols) == ["fixed-centre", "y-crop0-centre"]
-    with pytest.raises(BenchError, match="protocol y-crop8-skip2 does not fit Vimeo-90K-T"):
-        planned(toy, settings, **wanted, protocols=["y-crop8-skip2"])
-
-
-def execute(toy, settings, checkpoint="good", degradation="bi", clips=(), **selection):
-    item = planned(
-        toy,
-        settings,
-        checkpoints=[checkpoint],
-        datasets=["sample"],
-        degradations=[degradation],
-        **selection,
-    )[0]
-    return evaluate.execute(item, toy, clips, settings, RESULTS)
-
-
 def test_a_run_scores_what_the_method_makes(toy, settings):
-    made = execute(toy, settings)
+    made = measure(toy, settings).record
     assert made.complete("fixed")
     assert [clip.clip for clip in made.clips] == sorted(sample.names())
     clip, gt = made.clip("pan"), sample.clip("pan")
@@ -89,19 +27,20 @@ def test_a_run_scores_what_the_method_makes(toy, settings):
     assert (clip.lr_sha256, clip.lr_origin) == (score.digest(lr), "made")
     assert clip.sr_sha256 == expected.sr_sha256
     assert clip.scores["fixed"].psnr == [round(v, 6) for v in expected.scores["fixed"].psnr]
-    swapped = execute(toy, settings, "swapped", clips=["pan"])
+    swapped = measure(toy, settings, ["pan"], checkpoint="swapped").record
     assert not swapped.complete("fixed")
     assert swapped.mean("fixed")[0].value < made.mean("fixed", "pan")[0].value - 3
 
 
 def test_a_run_can_be_repeated_to_the_digit(toy, settings):
-    one, two = execute(toy, settings), execute(toy, settings._replace(workers=4))
+    one = measure(toy, settings).record
+    two = measure(toy, settings._replace(workers=4), overwrite="always").record
     strip = lambda r: [(c.clip, c.scores, c.sr_sha256) for c in r.clips]  # noqa: E731
     assert strip(one) == strip(two)
 
 
 def test_frames_are_saved_as_scored(toy, settings, tmp_path):
-    made = execute(toy, settings._replace(save=tmp_path / "sr"), clips=["zoom"])
+    made = measure(toy, settings._replace(save=tmp_path / "sr"), ["zoom"]).record
     folder = tmp_path / "sr/toy/good/sample-bi/zoom"
     files = frames.frame_files(folder)
     assert [path.name for path in files] == [f"{i:08d}.png" for i in range(9)]
@@ -111,68 +50,23 @@ def test_frames_are_saved_as_scored(toy, settings, tmp_path):
 @pytest.mark.parametrize(
     ("checkpoint", "words"),
     [
-        ("short", "toy/short on sample, bi, clip pan: .* expected 9 SR frames, found 8"),
-        ("failing", "clip pan: the network gave NaN; look at frame 2"),
+        ("short", "differ in the number of frames: expected 9 SR frames, found 8"),
+        ("failing", "^the network gave NaN; look at frame 2"),
+        ("constant", "^SR frame 0 has one colour, its LR frame has several; check"),
+        ("crashing", "^KeyError: 'no such layer'$"),
     ],
 )
-def test_failures_name_run_and_clip(toy, settings, checkpoint, words):
-    with pytest.raises(BenchError, match=words):
-        execute(toy, settings, checkpoint)
+def test_a_failure_is_written_down_and_the_others_go_on(toy, settings, checkpoint, words):
+    done = measure(toy, settings, ["pan"], checkpoint=checkpoint)
+    (failure,) = done.record.failures
+    assert failure.clip == "pan"
+    assert (done.measured, done.failed, done.record.clips) == ([], {"pan": failure.error}, [])
+    with pytest.raises(AssertionError, match=words):
+        raise AssertionError(failure.error[-1])
+    assert not any(str(catalog.default_path().parent) in line for line in failure.error)
 
 
-def test_released_frames(toy, settings, tmp_path):
-    for name in sample.names():
-        for i, frame in enumerate(sample.clip(name)):
-            frames.write(tmp_path / "data/toy" / name / f"Frame {i + 1}.png", frame)
-    found = {item.run: item for item in planned(toy, settings)}
-    item = found[Run("toy", "released", "sample", "bi")]
-    assert item.problem is None
-    made = evaluate.execute(item, toy, (), settings, RESULTS)
-    assert np.isposinf(made.mean("fixed")[0].value)
-    assert made.clips[0].lr_sha256 is None
-    elsewhere = Settings(data_root=tmp_path / "none", released=tmp_path / "data/toy")
-    again = evaluate.execute(item, toy, (), elsewhere, RESULTS)
-    assert [c.scores for c in again.clips] == [c.scores for c in made.clips]
-    for file in frames.frame_files(tmp_path / "data/toy/pan"):
-        file.unlink()
-    (tmp_path / "data/toy/pan").rmdir()
-    with pytest.raises(BenchError, match="lacks frames of pan: expected a folder of frames for"):
-        evaluate.execute(item, toy, (), elsewhere, RESULTS)
-
-
-def test_frame_count(toy, settings):
-    item = planned(toy, settings, checkpoints=["good"], datasets=["sample"])[0]
-    assert evaluate.frame_count(item, (), settings) == 36
-    assert evaluate.frame_count(item, ["pan"], settings) == 9
-
-
-def test_clips_named_twice_count_once(toy, settings):
-    made = execute(toy, settings, clips=["pan"] * 4)
-    assert [clip.clip for clip in made.clips] == ["pan"]
-    assert not made.complete("fixed")
-
-
-def test_records_of_two_runs_merge(toy, settings):
-    for clips in (["pan"], ["zoom", "pan"], ["rotation", "occlusion"]):
-        made = execute(toy, settings, clips=clips)
-    assert made.complete("fixed")
-    assert record.read_all(RESULTS) == [made]
-
-
-def test_another_protocol_later_keeps_what_was_measured(toy, settings):
-    whole = execute(toy, settings)
-    made = execute(toy, settings, clips=["pan"], protocols=["channel=y,border=4"])
-    name = "border=4"
-    assert list(made.protocols) == ["fixed", "rgb-crop0", name]
-    assert made.complete("fixed")
-    assert not made.complete(name)
-    assert set(made.clip("pan").scores) == {"fixed", "rgb-crop0", name}
-    assert made.clip("zoom") == whole.clip("zoom")
-    again = execute(toy, settings, clips=["pan"])
-    assert set(again.clip("pan").scores) == {"fixed", "rgb-crop0", name}
-
-
-def test_a_failure_keeps_the_clips_before_it(toy, settings, monkeypatch):
+def test_a_clip_that_works_again_is_no_failure_any_more(toy, settings):
     opened = evaluate.open_clip
 
     def fail(found, name, *rest):
@@ -180,11 +74,73 @@ def test_a_failure_keeps_the_clips_before_it(toy, settings, monkeypatch):
             raise BenchError("rotation is broken")
         return opened(found, name, *rest)
 
-    monkeypatch.setattr(evaluate, "open_clip", fail)
-    with pytest.raises(BenchError, match="rotation is broken"):
-        execute(toy, settings)
-    kept = [clip.clip for clip in record.read_all(RESULTS)[0].clips]
-    assert kept == ["pan", "zoom"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluate, "open_clip", fail)
+        done = measure(toy, settings)
+    assert done.failed == {"rotation": ["rotation is broken"]}
+    assert [clip.clip for clip in done.record.clips] == ["occlusion", "pan", "zoom"]
+    assert [failure.clip for failure in done.record.failures] == ["rotation"]
+    assert not done.record.complete("fixed")
+    again = measure(toy, settings)
+    assert again.measured == ["rotation"]
+    assert again.record.failures == []
+    assert again.record.complete("fixed")
+
+
+def test_black_frames_may_stay_black(toy, settings):
+    black = [np.zeros((16, 20, 3), np.uint8)] * 3
+    assert len(list(evaluate._plausible(iter(black), black, range(3)))) == 3  # noqa: SLF001
+
+
+def test_released_frames(toy, settings, tmp_path):
+    for name in sample.names():
+        for i, frame in enumerate(sample.clip(name)):
+            frames.write(tmp_path / "data/toy" / name / f"Frame {i + 1}.png", frame)
+    assert planned(toy, settings, "released").problem is None
+    made = measure(toy, settings, checkpoint="released").record
+    assert np.isposinf(made.mean("fixed")[0].value)
+    assert made.clips[0].lr_sha256 is None
+    elsewhere = Settings(data_root=tmp_path / "none", released=tmp_path / "data/toy")
+    again = measure(toy, elsewhere, checkpoint="released", overwrite="always").record
+    assert [c.scores for c in again.clips] == [c.scores for c in made.clips]
+    for file in frames.frame_files(tmp_path / "data/toy/pan"):
+        file.unlink()
+    (tmp_path / "data/toy/pan").rmdir()
+    failed = measure(toy, elsewhere, checkpoint="released").failed
+    assert list(failed) == ["pan"]
+    assert "lacks frames of pan: expected a folder of frames for" in failed["pan"][0]
+
+
+def test_frame_count(toy, settings):
+    one = job(toy, settings)
+    assert evaluate.frame_count(one, one.found.clips) == 36
+    assert evaluate.frame_count(one, ["pan"]) == 9
+
+
+def test_clips_named_twice_count_once(toy, settings):
+    made = measure(toy, settings, ["pan"] * 4).record
+    assert [clip.clip for clip in made.clips] == ["pan"]
+    assert not made.complete("fixed")
+
+
+def test_records_of_two_runs_merge(toy, settings):
+    for clips in (["pan"], ["zoom", "pan"], ["rotation", "occlusion"]):
+        made = measure(toy, settings, clips).record
+    assert made.complete("fixed")
+    assert record.read_all(RESULTS) == [made]
+
+
+def test_another_protocol_later_keeps_what_was_measured(toy, settings):
+    whole = measure(toy, settings).record
+    made = measure(toy, settings, ["pan"], protocols=["channel=y,border=4"]).record
+    name = "border=4"
+    assert set(made.protocols) == {"fixed", "rgb-crop0", name}
+    assert made.complete("fixed")
+    assert not made.complete(name)
+    assert set(made.clip("pan").scores) == {"fixed", "rgb-crop0", name}
+    assert made.clip("zoom") == whole.clip("zoom")
+    again = measure(toy, settings, ["pan"]).record
+    assert set(again.clip("pan").scores) == {"fixed", "rgb-crop0", name}
 
 
 def test_lr_in_another_order_is_noticed(toy, settings, tmp_path):
@@ -215,8 +171,6 @@ def test_lr_in_another_order_is_noticed(toy, settings, tmp_path):
     known = catalog.load() | {"small": small}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(catalog, "load", lambda: known)
-        item = planned(toy, settings, checkpoints=["good"], datasets=["small"])[0]
-        made = evaluate.execute(item, toy, ["pan"], settings, RESULTS)
-        assert made.clips[0].lr_origin == "files"
-        with pytest.raises(BenchError, match=r"clip zoom: LR of small/zoom does not match its GT"):
-            evaluate.execute(item, toy, ["zoom"], settings, RESULTS)
+        done = measure(toy, settings, dataset="small")
+        assert done.record.clips[0].lr_origin == "files"
+        assert "LR of small/zoom does not match its GT" in done.failed["zoom"][0]

@@ -2,27 +2,28 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from bench import record, score
+from bench import provenance, record, score
 from bench.errors import BenchError
 from bench.protocol import PROTOCOLS, Protocol
 
 
-def clip(noise, name: str, provenance, protocols=("fixed",)):
+def clip(noise, name: str, source, protocols=("fixed",)):
     gt = noise(3, 32, 40)
     sr = 255 - gt
     sr[1] = gt[1]
     scored = score.score_clip(sr, list(gt), {p: PROTOCOLS[p] for p in protocols})
     return record.clip_record(
-        name, scored, provenance, lr_sha256=None, lr_origin=None, restoring={}
+        name, scored, source, lr_sha256=None, lr_origin=None, restoring={}, interpolated=[]
     )
 
 
-def make(noise, names, count=2, protocols=("fixed",), provenance=None):
-    provenance = provenance or record.provenance()
+def make(noise, names, count=2, protocols=("fixed",), source=None):
+    source = source or provenance.now()
     return record.Record(
         paper="p",
         checkpoint="c",
@@ -31,8 +32,9 @@ def make(noise, names, count=2, protocols=("fixed",), provenance=None):
         scale=4,
         clip_count=count,
         protocols={p: PROTOCOLS[p] for p in protocols},
-        clips=[clip(noise, name, provenance, protocols) for name in names],
-        provenance={provenance.key: provenance},
+        clips=[clip(noise, name, source, protocols) for name in names],
+        failures=[],
+        provenance={source.key: source},
     )
 
 
@@ -45,7 +47,7 @@ def test_round_trip(tmp_path, noise):
     assert text.endswith("}\n")
     assert not text.endswith("\n\n")
     data = json.loads(text)
-    assert data["schema"] == 1
+    assert data["schema"] == 2
     assert list(data) == sorted(data)
     assert data["clips"][0]["scores"]["fixed"]["psnr"][1] == "inf"
     assert record.read_all(tmp_path) == record.read_all(tmp_path, "p") == [made]
@@ -73,10 +75,10 @@ def test_name_of_goes_by_hash(noise):
 
 
 def test_provenance_says_where_a_number_came_from():
-    made = record.provenance(checkpoint_sha256="ab")
+    made = provenance.now(checkpoint_sha256="ab")
     assert made.packages["numpy"] == __import__("numpy").__version__
     assert made.checkpoint_sha256 == "ab"
-    assert made.device == record.cpu_model()
+    assert made.device == provenance.cpu_model()
     assert made.measured_at.endswith("Z")
     assert len(made.key) == 8
 
@@ -95,8 +97,8 @@ def test_merging_keeps_clips_measured_in_the_same_way(noise):
 
 @pytest.mark.parametrize("what", ["weights", "origin", "restoring"])
 def test_merging_drops_clips_measured_in_another_way(noise, what):
-    other = record.provenance(checkpoint_sha256="ab") if what == "weights" else None
-    old = make(noise, ["city"], provenance=other)
+    other = provenance.now(checkpoint_sha256="ab") if what == "weights" else None
+    old = make(noise, ["city"], source=other)
     change = {"origin": {"lr_origin": "files"}, "restoring": {"restoring": {"window": 5}}}
     clips = [msgspec.structs.replace(c, **change.get(what, {})) for c in old.clips]
     old = msgspec.structs.replace(old, clips=clips)
@@ -137,8 +139,8 @@ def test_records_that_contradict_themselves(tmp_path, noise):
 def test_files_from_elsewhere(tmp_path, noise):
     file = record.write(tmp_path, make(noise, ["city"]))
     data = json.loads(file.read_text())
-    file.write_text(json.dumps(data | {"schema": 2, "new": "field"}))
-    with pytest.raises(BenchError, match="written by a newer version of bench: expected schema 1"):
+    file.write_text(json.dumps(data | {"schema": 3, "new": "field"}))
+    with pytest.raises(BenchError, match="written by a newer version of bench: expected schema 2"):
         record.read(file)
     file.write_text(json.dumps(data | {"new": "field"}))
     with pytest.raises(BenchError, match="unknown field `new`"):
@@ -146,3 +148,42 @@ def test_files_from_elsewhere(tmp_path, noise):
     file.write_text(json.dumps(data)[:300])
     with pytest.raises(BenchError, match="is not JSON"):
         record.read(file)
+
+
+def test_means_of_frames_shown_and_interpolated(noise):
+    made = make(noise, ["city", "walk"])
+    clips = [msgspec.structs.replace(clip, interpolated=[1]) for clip in made.clips]
+    made = msgspec.structs.replace(made, clips=clips)
+    assert made.interpolates
+    between, shown = made.mean("fixed", part="interpolated"), made.mean("fixed", part="shown")
+    assert (between[0].infinite, between[0].total) == (2, 2)  # the frames that equal their GT
+    assert (shown[0].infinite, shown[0].total) == (0, 4)
+    assert shown[0].value == pytest.approx(made.mean("fixed")[0].value, abs=1e-12)
+
+
+def test_failures_give_way_to_measurements(noise):
+    def failed(clip, now):
+        one = record.Failure(clip=clip, error=["broken"], provenance=now.key)
+        whole = make(noise, [], source=now)
+        return msgspec.structs.replace(whole, failures=[one], provenance={now.key: now})
+
+    then, now = provenance.now(), provenance.now("some GPU")
+    merged = record.merged(None, failed("walk", then), failed("city", then))
+    assert [one.clip for one in merged.failures] == ["city", "walk"]
+    assert set(merged.provenance) == {then.key}
+    merged = record.merged(merged, make(noise, ["city"], source=now))
+    assert [one.clip for one in merged.failures] == ["walk"]
+    assert set(merged.provenance) == {then.key, now.key}
+    kept = record.merged(merged, failed("city", now))
+    assert kept.clip("city") == merged.clip("city")
+    assert [one.clip for one in kept.failures] == ["walk"]
+
+
+def test_records_of_the_first_schema_are_still_read():
+    file = Path(__file__).parent / "fixtures/record-schema-1.json"
+    read = record.read(file)
+    assert json.loads(file.read_text())["schema"] == 1
+    assert read.schema == record.SCHEMA
+    assert [clip.clip for clip in read.clips] == ["calendar"]
+    assert read.clips[0].interpolated == read.failures == []
+    assert {source.code_sha256 for source in read.provenance.values()} == {None}

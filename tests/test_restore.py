@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from bench import restore
 from bench.errors import BenchError
-from bench.restore import Recurrent, SlidingWindow, WholeClip
+from bench.restore import Recurrent, SlidingWindow, SpaceTime, WholeClip
 
 
 class Toy(torch.nn.Module):
@@ -229,3 +231,94 @@ def test_clips_below_the_minimum_size(noise):
     sr = list(WholeClip().restore(network, lr, range(5)))
     assert {frame.shape for frame in sr} == {(80, 280, 3)}
     assert WholeClip().settings(network, 20, 70) == {"padded_rows": 44, "padded_columns": 0}
+
+
+class Between(torch.nn.Module):
+    """Doubles the frame rate: LR frames as they are, between two their mean; counts its calls."""
+
+    scale, size_multiple = 4, 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, clip):
+        self.seen.append(clip)
+        frames = clip[0]
+        out = [frames[0]]
+        for before, after in itertools.pairwise(frames):
+            out += [(before + after) / 2, after]
+        sr = torch.stack(out) * self.weight
+        return sr.repeat_interleave(4, 2).repeat_interleave(4, 3)[None]
+
+
+@pytest.mark.parametrize(
+    ("count", "windows"),
+    [
+        (41, [0, 6, 12, 18, 24, 30, 34]),
+        (34, [0, 6, 12, 18, 24, 27]),
+        (49, [0, 6, 12, 18, 24, 30, 36, 42, 42]),
+        (47, [0, 6, 12, 18, 24, 30, 36, 40]),
+        (7, [0, 0]),
+    ],
+)
+def test_windows_of_space_time_are_those_of_the_official_log(count, windows):
+    """Vid4's clips take 7, 6, 9 and 8 windows (facts of the STDAN log)."""
+    assert SpaceTime(4).windows(count) == windows
+
+
+def test_which_frames_are_interpolated():
+    way = SpaceTime(4)
+    assert way.interpolated(7) == [1, 3, 5]
+    # city: the last window begins at frame 27, and its first new frame is 31, an input
+    assert [t for t in range(27, 34) if t not in way.interpolated(34)] == [28, 30, 31, 33]
+    assert SlidingWindow("reflection").interpolated(9) == []
+    assert WholeClip().interpolated(9) == []
+
+
+def test_space_time_takes_the_first_window_over_a_frame(rng):
+    lr = list(rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8))
+    network, way = Between(), SpaceTime(4)
+    sr = list(way.restore(network, lr, range(12)))
+    assert len(sr) == 12
+    assert [len(seen[0]) for seen in network.seen] == [4, 4]
+    for t, frame in enumerate(sr):
+        assert frame.shape == (32, 32, 3)
+        if t not in way.interpolated(12):
+            np.testing.assert_array_equal(frame[::4, ::4], lr[t])
+    assert way.interpolated(12) == [1, 3, 5, 8, 10]
+    np.testing.assert_array_equal(list(way.restore(Between(), lr, [8])), sr[8:9])
+
+
+def test_space_time_runs_no_window_that_gives_nothing(rng):
+    lr = list(rng.integers(0, 256, (13, 8, 8, 3), dtype=np.uint8))
+    network = Between()
+    assert len(list(SpaceTime(4).restore(network, lr, range(13)))) == 13
+    assert SpaceTime(4).windows(13) == [0, 6, 6]
+    assert len(network.seen) == 2
+    list(SpaceTime(4).restore(network, lr, [3]))
+    assert len(network.seen) == 3
+
+
+def test_space_time_pads_with_zeros(rng):
+    lr = list(rng.integers(1, 256, (7, 12, 10, 3), dtype=np.uint8))
+    network, way = Between(), SpaceTime(4)
+    assert [frame.shape for frame in way.restore(network, lr, range(7))] == [(48, 40, 3)] * 7
+    (seen,) = network.seen
+    assert seen.shape == (1, 4, 3, 16, 16)
+    assert not seen[..., 12:, :].any()
+    assert not seen[..., 10:].any()
+    assert seen[..., :12, :10].all()
+    padded = {"padded_rows": 4, "padded_columns": 6, "padding": "zeros"}
+    assert way.settings(network, 12, 10) == {"inputs": 4, **padded}
+    assert way.settings(network, 16, 8) == {"inputs": 4}
+
+
+def test_space_time_refuses_short_clips_and_chunks(rng):
+    lr = list(rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8))
+    with pytest.raises(BenchError, match="a clip of 6 frames is too short for 4 inputs"):
+        list(SpaceTime(4).restore(Between(), lr, range(6)))
+    with pytest.raises(BenchError, match="takes no chunks: found --chunk 4 on vid4"):
+        SpaceTime(4).on("vid4", 4)
+    assert SpaceTime(4).on("vid4", None) == SpaceTime(4)

@@ -5,15 +5,13 @@ import io
 import pandas as pd
 import pytest
 
-from bench import evaluate, record, tables
-from bench.evaluate import Selection, Settings
+from bench import record, tables
+from bench.maker import Settings
+from runs import measure
 
 
 def run(toy, tmp_path, clips=()):
-    settings = Settings(tmp_path / "data")
-    wanted = Selection(checkpoints=["good"], datasets=["sample"], degradations=["bi"])
-    planned = evaluate.plan(toy, wanted, settings)[0]
-    return evaluate.execute(planned, toy, clips, settings, tmp_path / "results")
+    return measure(toy, Settings(tmp_path / "data"), clips).record
 
 
 @pytest.fixture

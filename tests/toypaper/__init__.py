@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+
 import numpy as np
 
 from bench.degrade import upsample
@@ -26,3 +30,20 @@ def short(lr, scale, wanted):
 def failing(lr, scale, wanted):
     yield upsample(lr[0], scale)
     raise BenchError("the network gave NaN", todo="look at frame 2")
+
+
+def constant(lr, scale, wanted):
+    for t in wanted:
+        yield np.full_like(upsample(lr[t], scale), 128)
+
+
+def crashing(lr, scale, wanted):
+    yield upsample(lr[0], scale)
+    raise KeyError("no such layer")
+
+
+def dying(lr, scale, wanted):
+    for t in wanted:
+        yield upsample(lr[t], scale)
+        if t == 3 and multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGKILL)

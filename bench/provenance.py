@@ -1,0 +1,135 @@
+"""Where a number came from: commit, code, packages, device, weights."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+_PACKAGES = ("numpy", "pillow", "scikit-image", "scipy", "torch", "vsr-reproductions")
+# The modules that a score depends on, beside the code of the paper.
+_SCORING = ("clips", "degrade", "frames", "metrics", "protocol", "restore", "sample", "score")
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a number came from; what is unknown is null.
+
+    `code_sha256` stands for the code that the number depends on (see `code_sha256` of this module).
+    """
+
+    measured_at: str
+    commit: str | None
+    dirty: bool | None
+    code_sha256: str | None
+    python: str
+    packages: dict[str, str]
+    platform: str
+    device: str
+    driver: str | None
+    checkpoint_sha256: str | None
+
+    @property
+    def key(self) -> str:
+        """Eight hexadecimal digits that stand for this provenance inside a record."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:8]
+
+
+def now(
+    device: str = "cpu", checkpoint_sha256: str | None = None, module: str | None = None
+) -> Provenance:
+    """The provenance of what is measured now, in this process, by the code of that module."""
+    commit, dirty = _commit()
+    return Provenance(
+        measured_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=commit,
+        dirty=dirty,
+        code_sha256=code_sha256(module),
+        python=platform.python_version(),
+        packages={name: v for name in _PACKAGES if (v := package_version(name))},
+        platform=f"{platform.system()} {platform.machine()}",
+        device=cpu_model() if device == "cpu" else device,
+        driver=None,
+        checkpoint_sha256=checkpoint_sha256,
+    )
+
+
+@functools.cache
+def code_sha256(module: str | None = None) -> str:
+    """The SHA-256 of the code that scores depend on: the harness's, the module's, its imports'.
+
+    What is left out (how work is spread, how tables look, other packages, whose versions stand
+    beside) moves no number, so that changing it leaves every measured result valid.
+    """
+    here, digest = Path(__file__).parent, hashlib.sha256()
+    files = [here / f"{name}.py" for name in _SCORING]
+    for file in (*files, *(_closure(module) if module else ())):
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _closure(module: str) -> list[Path]:
+    """The files of a module and of what it imports from its own top-level package, sorted."""
+    top, found, waiting = module.partition(".")[0], dict[str, Path](), [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name.partition(".")[0] != top:
+            continue
+        try:
+            spec = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # `name` is not a module but something inside one
+            continue
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            continue
+        found[name] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[name].read_bytes())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), name)
+                waiting += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return [found[name] for name in sorted(found)]
+
+
+def package_version(name: str) -> str | None:
+    """The version of an installed distribution, found without importing it."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+@functools.cache
+def _commit() -> tuple[str | None, bool | None]:
+    """Commit of the checkout that this package runs from, and whether its code was changed."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None, None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+
+    try:
+        changed = git("status", "--porcelain", "--", "bench", "reproductions", "datasets.yaml")
+        return git("rev-parse", "HEAD"), bool(changed)
+    except (OSError, subprocess.CalledProcessError):
+        return None, None

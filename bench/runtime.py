@@ -1,0 +1,90 @@
+"""How a network runs: its device, its precision, compiled or not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Dtype = Literal["float32", "float16", "bfloat16"]
+DTYPES: tuple[str, ...] = get_args(Dtype)
+# What the harness calls of a network: see bench.restore.
+_CALLED = ("features", "reconstruct", "frames")
+
+
+def place(network: nn.Module, device: str) -> tuple[nn.Module, str]:
+    """The network on a device, and what the record calls that: `cpu` or the GPU's name.
+
+    `auto` is CUDA where there is one.
+    """
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        network = network.to(device)
+    except (RuntimeError, AssertionError) as error:
+        raise BenchError(
+            f"cannot use the device {device!r}",
+            expected="cpu, or a CUDA device that torch sees",
+            found=str(error).partition("\n")[0],
+            todo="see bench doctor",
+        ) from error
+    if torch.device(device).type == "cuda":
+        return network, torch.cuda.get_device_name(device)
+    return network, device
+
+
+def prepare(network: nn.Module, dtype: Dtype, tf32: bool, compiled: bool) -> nn.Module:
+    """The network in that precision; matrix products and convolutions of CUDA in TF32 if wished.
+
+    TF32 is off unless it is asked for: torch would otherwise use it in convolutions.
+    """
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    network = network.to(getattr(torch, dtype))
+    if compiled:
+        for name in _CALLED:
+            if hasattr(network, name):
+                setattr(network, name, torch.compile(getattr(network, name)))
+        if not any(hasattr(network, name) for name in _CALLED):
+            network.compile()
+    return network
+
+
+def described(dtype: Dtype, tf32: bool, compiled: bool) -> dict[str, int | str]:
+    """What the record says of it: only what differs from plain float32."""
+    said: dict[str, int | str] = {} if dtype == "float32" else {"dtype": dtype}
+    if tf32:
+        said["tf32"] = "on"
+    if compiled:
+        said["compiled"] = "on"
+    return said
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory, of the device or of the machine, ran out."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(
+        words in said for words in ("out of memory", "not enough memory", "can't allocate memory")
+    )
+
+
+def free_memory() -> None:
+    """Gives back what is no longer used, so that a smaller attempt finds it."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

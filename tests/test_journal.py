@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import threading
+
+import msgspec
+import pytest
+
+from bench import journal, record
+from bench.errors import BenchError
+from test_record import make
+
+RUN = ("p", "c", "vid4", "bi")
+
+
+def single(noise, name):
+    return make(noise, [name], count=4)
+
+
+def test_what_is_gathered_is_the_record_of_all(tmp_path, noise):
+    ones = [single(noise, name) for name in ("walk", "city", "00001/0266")]
+    files = [journal.write(tmp_path, one) for one in ones]
+    assert [file.name for file in files] == ["walk.json", "city.json", "00001%2F0266.json"]
+    assert files[0].parent == tmp_path / "records/p/c/.vid4-bi"
+    assert record.read_all(tmp_path) == []
+    whole = journal.gather(tmp_path, RUN)
+    assert [clip.clip for clip in whole.clips] == ["00001/0266", "city", "walk"]
+    assert record.read_all(tmp_path) == [whole]
+    assert list(files[0].parent.iterdir()) == []
+    assert journal.gather(tmp_path, RUN) == whole
+
+
+def test_later_measurements_join_earlier_ones(tmp_path, noise):
+    journal.write(tmp_path, single(noise, "walk"))
+    first = journal.gather(tmp_path, RUN)
+    journal.write(tmp_path, single(noise, "city"))
+    second = journal.gather(tmp_path, RUN)
+    assert second.clip("walk") == first.clip("walk")
+    assert [clip.clip for clip in second.clips] == ["city", "walk"]
+
+
+def test_nothing_was_ever_measured(tmp_path):
+    assert journal.gather(tmp_path, RUN) is None
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_file_of_two_clips_is_no_item(tmp_path, noise):
+    with pytest.raises(ValueError, match="too many values"):
+        journal.write(tmp_path, make(noise, ["city", "walk"]))
+
+
+def test_a_torn_file_is_told_and_kept(tmp_path, noise):
+    file = journal.write(tmp_path, single(noise, "walk"))
+    file.write_text(file.read_text()[:100])
+    with pytest.raises(BenchError, match="walk.json is not JSON"):
+        journal.gather(tmp_path, RUN)
+    assert file.exists()
+
+
+def test_two_gather_at_once(tmp_path, noise):
+    """Every clip ends up in the record, whoever gathers it."""
+    ones = [msgspec.structs.replace(single(noise, f"clip{i}"), clip_count=24) for i in range(24)]
+
+    def write_and_gather(part):
+        for one in part:
+            journal.write(tmp_path, one)
+            journal.gather(tmp_path, RUN)
+
+    threads = [threading.Thread(target=write_and_gather, args=(ones[i::3],)) for i in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    whole = journal.gather(tmp_path, RUN)
+    assert sorted(clip.clip for clip in whole.clips) == sorted(one.clips[0].clip for one in ones)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+
+from bench import plan
+from bench.errors import BenchError
+from bench.maker import Settings
+from bench.plan import Run, Selection
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_root=tmp_path / "data")
+
+
+def planned(toy, settings, **selection):
+    return plan.plan(toy, Selection(**selection), settings)
+
+
+def test_a_plan_has_every_run_and_its_protocols(toy, settings):
+    runs = {item.run: item for item in planned(toy, settings)}
+    good = runs[Run("toy", "good", "sample", "bi")]
+    assert list(good.protocols) == ["fixed", "rgb-crop0"]
+    assert (good.cells, good.problem) == (5, None)
+    assert list(runs[Run("toy", "good", "sample", "bd")].protocols) == ["fixed", "y-crop8-skip2"]
+    assert "address is dead" in str(runs[Run("toy", "absent", "sample", "bi")].problem)
+    assert "Vid4 not found" in str(runs[Run("toy", "good", "vid4", "bi")].problem)
+    assert "no frames were released" in str(runs[Run("toy", "released", "vid4", "bi")].problem)
+    released = str(runs[Run("toy", "released", "sample", "bi")].problem)
+    assert "name their folder with --frames; they are at https://example.org/toy" in released
+    assert len(runs) == 6
+
+
+def test_a_plan_can_be_narrowed_and_widened(toy, settings):
+    one = planned(toy, settings, checkpoints=["good"], datasets=["sample"], degradations=["bi"])
+    assert [item.run for item in one] == [Run("toy", "good", "sample", "bi")]
+    other = planned(
+        toy,
+        settings,
+        checkpoints=["swapped"],
+        datasets=["sample"],
+        degradations=["bd-duf"],
+        protocols=["channel=rgb,border=1"],
+    )
+    assert [item.run for item in other] == [Run("toy", "swapped", "sample", "bd-duf")]
+    assert list(other[0].protocols) == ["fixed", "channel=rgb,border=1"]
+    for selection, words in [
+        ({"checkpoints": ["best"]}, "toy has no checkpoint 'best'"),
+        ({"datasets": ["vid5"]}, "unknown data set"),
+        ({"datasets": ["sample"], "degradations": ["bx"]}, "Sample has no degradation 'bx'"),
+        ({"protocols": ["y9"]}, "unknown protocol"),
+    ]:
+        with pytest.raises(BenchError, match=words):
+            planned(toy, settings, **selection)
+
+
+def test_data_sets_scored_at_the_centre(toy, settings):
+    wanted = {"datasets": ["vimeo-90k-t"], "checkpoints": ["good"]}
+    item = planned(toy, settings, **wanted, protocols=["y-crop0-centre"])[0]
+    assert list(item.protocols) == ["fixed-centre", "y-crop0-centre"]
+    with pytest.raises(BenchError, match="protocol y-crop8-skip2 does not fit Vimeo-90K-T"):
+        planned(toy, settings, **wanted, protocols=["y-crop8-skip2"])

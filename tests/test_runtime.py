@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bench import runtime
+from bench.errors import BenchError
+
+
+def test_devices():
+    network = torch.nn.Linear(2, 2)
+    assert runtime.place(network, "cpu") == (network, "cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(BenchError, match="cannot use the device 'cuda:0': expected cpu, or"):
+            runtime.place(network, "cuda:0")
+    with pytest.raises(BenchError, match="cannot use the device 'gpu'"):
+        runtime.place(network, "gpu")
+
+
+def test_what_a_record_says_of_precision():
+    assert runtime.described("float32", tf32=False, compiled=False) == {}
+    said = runtime.described("bfloat16", tf32=True, compiled=True)
+    assert said == {"dtype": "bfloat16", "tf32": "on", "compiled": "on"}
+
+
+def test_precision():
+    network = runtime.prepare(torch.nn.Linear(2, 2), "bfloat16", tf32=False, compiled=False)
+    assert network.weight.dtype is torch.bfloat16
+    assert torch.backends.cudnn.allow_tf32 is False
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_running_out_of_memory(error, expected):
+    assert runtime.out_of_memory(error) is expected
