@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-BAD_INPUT = 2  # the exit code
+from bench.console import BAD_INPUT
 
 
 def parser() -> argparse.ArgumentParser:

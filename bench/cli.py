@@ -6,23 +6,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
 
-from bench.arguments import BAD_INPUT, parser
+from bench import cli_run, console
+from bench.arguments import parser
+from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
-
-# Everything else is imported where it is used: `bench --help` must not wait for it.
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-    from bench.engine import Done, Engine
-    from bench.evaluate import Job
-    from bench.maker import Settings
-    from bench.paper import Paper
-    from bench.plan import Selection
-    from bench.record import Record
-
-FINE, CHECK_FAILED = 0, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,49 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _workers(options: argparse.Namespace) -> int:
-    import os
-
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return options.workers or min(available or 1, 8)
-
-
-def _table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
-    from tabulate import tabulate
-
-    return str(tabulate(rows, headers=headers, disable_numparse=True))
-
-
-def _selection(options: argparse.Namespace) -> Selection:
-    from bench.plan import Selection
-
-    return Selection(
-        checkpoints=options.checkpoint,
-        datasets=options.dataset,
-        degradations=options.degradation,
-        clips=getattr(options, "clip", []),
-        protocols=getattr(options, "protocol", []),
-    )
-
-
-def _settings(options: argparse.Namespace) -> Settings:
-    from bench import catalog
-    from bench.maker import Settings
-
-    return Settings(
-        data_root=catalog.data_root(options.data_root),
-        released=getattr(options, "frames", None),
-        save=getattr(options, "save_frames", None),
-        workers=_workers(options) if hasattr(options, "workers") else 1,
-        device=(getattr(options, "device", None) or ["auto"])[0],
-        dtype=getattr(options, "dtype", "float32"),
-        tf32=getattr(options, "tf32", False),
-        compiled=getattr(options, "compile", False),
-        chunk=getattr(options, "chunk", None),
-        tile=getattr(options, "tile", None),
-    )
-
-
 def _list(options: argparse.Namespace) -> int:
     from bench import catalog, locate, paper
 
@@ -101,7 +46,7 @@ def _list(options: argparse.Namespace) -> int:
             continue
         for checkpoint, described in loaded.checkpoints.items():
             papers.append((name, checkpoint, described.title, len(loaded.cells), described.state))
-    print(_table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
+    print(console.table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
 
     root = catalog.data_root(options.data_root)
     datasets = []
@@ -113,134 +58,9 @@ def _list(options: argparse.Namespace) -> int:
             where = f"missing: {error.wrong}"
         known = ", ".join(dataset.degradations)
         datasets.append((name, dataset.count, dataset.scored, known, where))
-    print(_table(datasets, ("data set", "clips", "frames scored", "degradations", "where")))
+    print(console.table(datasets, ("data set", "clips", "frames scored", "degradations", "where")))
     print(f"\ndata sets are looked for in {root}")
     return FINE
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from bench import paper, plan, record
-
-    chosen = paper.load(options.paper)
-    planned = plan.plan(chosen, _selection(options), _settings(options))
-    measured = {_key(found) for found in record.read_all(options.results, chosen.name)}
-    rows = []
-    for item in planned:
-        run, state = item.run, f"missing: {item.problem.wrong}" if item.problem else "ready"
-        state = f"measured; {state}" if run in measured else state
-        rows.append(
-            (
-                run.checkpoint,
-                run.dataset,
-                run.degradation,
-                item.cells,
-                ", ".join(item.protocols),
-                state,
-            )
-        )
-    print(_table(rows, ("checkpoint", "data set", "degradation", "cells", "protocols", "state")))
-    for line in dict.fromkeys(str(item.problem) for item in planned if item.problem):
-        print(f"- {line}")
-    return FINE
-
-
-def _key(found: Record) -> tuple[str, str, str, str]:
-    return found.paper, found.checkpoint, found.dataset, found.degradation
-
-
-def _run(options: argparse.Namespace) -> int:
-    from bench import engine, evaluate, paper, plan, resume
-
-    chosen = paper.load(options.paper)
-    settings, selection = _settings(options), _selection(options)
-    planned = plan.plan(chosen, selection, settings)
-    if options.frames and not any(
-        chosen.checkpoint(item.run.checkpoint).frames for item in planned
-    ):
-        raise BenchError(
-            f"{chosen.name} makes its own frames",
-            found=f"--frames {options.frames}",
-            todo="leave --frames out, or score them with bench score",
-        )
-    ready = [item for item in planned if not item.problem]
-    if not ready:
-        raise BenchError(f"{planned[0].run}: {planned[0].problem}")
-    todo: list[tuple[Job, list[str]]] = []
-    refused = []
-    for item in ready:
-        try:
-            job = evaluate.job(item, chosen, selection.clips, settings, options.results)
-            todo.append((job, resume.missing(job, selection.clips, options.overwrite)))
-        except BenchError as error:
-            refused.append(f"{item.run}: {error}")
-    counts = [evaluate.frame_count(job, clips) for job, clips in todo]
-    total = sum(count or 0 for count in counts) if None not in counts else None
-    with _progress(chosen.name, total) as bar:
-        how, frame_by_frame = _engine(options, bar)
-
-        def tell(item: engine.Item, outcome: evaluate.Outcome) -> None:
-            bar.update(0 if frame_by_frame else outcome.frames)
-            if outcome.error:
-                bar.write(
-                    f"bench: {item.job.run}, clip {item.clip}: {outcome.error[-1]}", sys.stderr
-                )
-
-        done = engine.execute(todo, how, tell)
-    _summary(done, todo)
-    print()
-    differs = _show_table(chosen, options.results, [item.run for item in planned])
-    for item in planned:
-        if item.problem:
-            print(f"not run: {item.run}: {item.problem}")
-    for line in refused:
-        print(f"bench: {line}", file=sys.stderr)
-    if refused:
-        return BAD_INPUT
-    return CHECK_FAILED if any(one.failed for one in done) or (options.strict and differs) else FINE
-
-
-def _engine(options: argparse.Namespace, bar: tqdm[Never]) -> tuple[Engine, bool]:
-    """Where items run, and whether the bar learns of every frame."""
-    from bench import engine
-
-    if options.device and len(options.device) > 1:
-        return lambda items: engine.on_devices(items, options.device), False
-    return lambda items: engine.in_process(items, bar.update), True
-
-
-def _summary(done: Sequence[Done], todo: Sequence[tuple[Job, Sequence[str]]]) -> None:
-    from bench import record
-
-    for one, (job, clips) in zip(done, todo, strict=True):
-        found = one.record
-        file = record.path(job.results, *job.run)
-        have = f"{len(found.clips) if found else 0} of {job.found.dataset.count} clips"
-        skipped = len(found.clips) - len(one.measured) if found else 0
-        words = [f"{len(one.measured)} measured"] if clips else []
-        words += [f"{skipped} as they were"] if skipped else []
-        words += [f"{len(one.failed)} failed"] if one.failed else []
-        print(f"{job.run}: {have} ({', '.join(words)}) -> {file}")
-
-
-def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -> bool:
-    """Prints the cells of these runs, or every clip where no cell is published for them."""
-    from bench import record, tables
-
-    records = [found for found in record.read_all(results, chosen.name) if _key(found) in runs]
-    judged = [
-        one
-        for one in tables.judge_all(chosen, records)
-        if (chosen.name, one.cell.checkpoint, one.cell.dataset, one.cell.degradation) in runs
-    ]
-    if judged:
-        frame = tables.cells_frame(judged)
-        columns = ["row", "data set", "degradation", "clip", "published", "measured", "verdict"]
-        print(_table(frame[columns].to_numpy().tolist(), columns), end="\n\n")
-    if records:
-        frame = tables.runs_frame(records)
-        frame = frame[frame["protocol"] == "fixed"] if judged else frame
-        print(_table(frame.to_numpy().tolist(), list(frame.columns)), end="\n\n")
-    return any(one.verdict == "differs" for one in judged)
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -258,13 +78,13 @@ def _score(options: argparse.Namespace) -> int:
         gt = score.gt_clips(Path(options.gt))
     pairs = score.pair(options.sr, gt, options.clip)
     results = {}
-    with _progress("scoring", sum(len(sr) for sr, _ in pairs.values())) as bar:
+    with console.progress("scoring", sum(len(sr) for sr, _ in pairs.values())) as bar:
         for clip, (sr, reference) in pairs.items():
             results[clip] = score.score_clip(
                 sr,
                 reference,
                 protocols,
-                workers=_workers(options),
+                workers=console.workers(options),
                 on_frame=bar.update,
                 digests=False,
             ).scores
@@ -277,7 +97,7 @@ def _score(options: argparse.Namespace) -> int:
             psnr = score.dataset_mean([r[name].psnr for r in results.values()], wanted)
             ssim = score.dataset_mean([r[name].ssim for r in results.values()], wanted)
             rows.append((name, wanted.mean_name, psnr.text(), ssim.text()))
-    print(_table(rows, ("protocol", "clip", "PSNR (dB)", "SSIM")))
+    print(console.table(rows, ("protocol", "clip", "PSNR (dB)", "SSIM")))
     for name, wanted in protocols.items():
         print(f"{name}: {wanted}")
     score.export(results, protocols, options.json, options.csv)
@@ -324,16 +144,9 @@ def _doctor(options: argparse.Namespace) -> int:
     return FINE
 
 
-def _progress(what: str, total: int | None) -> tqdm[Never]:
-    from tqdm import tqdm
-
-    return tqdm(desc=what, total=total, unit="frame", file=sys.stderr, disable=None, leave=False)
-
-
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    **cli_run.COMMANDS,
     "list": _list,
-    "plan": _plan,
-    "run": _run,
     "score": _score,
     "report": _report,
     "doctor": _doctor,

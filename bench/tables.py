@@ -148,7 +148,7 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _part(record: Record, name: str, clip: str | None, part: Part, complete: bool) -> str:  # noqa: FBT001
+def _part(record: Record, name: str, clip: str | None, part: Part, complete: bool) -> str:
     if not record.interpolates or not (clip or complete):
         return ""
     psnr, ssim = record.mean(name, clip, part)

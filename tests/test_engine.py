@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from runs import measure
 
 from bench import engine
 from bench.maker import Settings
-from runs import measure
 
 TWO = functools.partial(engine.on_devices, devices=["cpu", "cpu"])
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
+from runs import RESULTS, job, measure, planned
 
 from bench import catalog, degrade, evaluate, frames, record, sample, score
-from bench.engine import in_process
 from bench.errors import BenchError
 from bench.maker import Settings
-from runs import RESULTS, job, measure, planned
 
 
 @pytest.fixture

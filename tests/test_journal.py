@@ -4,10 +4,10 @@ import threading
 
 import msgspec
 import pytest
+from test_record import make
 
 from bench import journal, record
 from bench.errors import BenchError
-from test_record import make
 
 RUN = ("p", "c", "vid4", "bi")
 
@@ -51,7 +51,7 @@ def test_a_file_of_two_clips_is_no_item(tmp_path, noise):
 def test_a_torn_file_is_told_and_kept(tmp_path, noise):
     file = journal.write(tmp_path, single(noise, "walk"))
     file.write_text(file.read_text()[:100])
-    with pytest.raises(BenchError, match="walk.json is not JSON"):
+    with pytest.raises(BenchError, match=r"walk\.json is not JSON"):
         journal.gather(tmp_path, RUN)
     assert file.exists()
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from runs import RESULTS, job, measure
 
 from bench import journal, provenance, record, resume, sample
 from bench.engine import in_process
 from bench.evaluate import Worker
 from bench.maker import Settings
-from runs import RESULTS, job, measure
 
 ALL = ["pan", "zoom", "rotation", "occlusion"]
 

@@ -4,10 +4,10 @@ import io
 
 import pandas as pd
 import pytest
+from runs import measure
 
 from bench import record, tables
 from bench.maker import Settings
-from runs import measure
 
 
 def run(toy, tmp_path, clips=()):
