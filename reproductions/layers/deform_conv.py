@@ -16,21 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-Border = Literal["fade", "hold"]
-"""What a sample beyond the outermost pixel centres reads.
+from reproductions.layers import deform_sampling as sampling
+from reproductions.layers.deform_sampling import Border, Grid, Places
 
-`fade`: zeros lie outside, so values fade over one pixel (torchvision, mmcv, BasicSR: sources in
-BasicSR/basicsr/ops/dcn/src/deform_conv_cuda_kernel.cu:229,618).
-`hold`: only 0 <= y < h and 0 <= x < w count, and the last row and column are held at full strength
-from h - 1 to h and w - 1 to w (TDAN/src/deform_conv_cuda_kernel.cu:15-51 and :195-202).
-"""
+__all__ = ["Border", "DeformConv", "deform_conv2d"]
 
 Pair = int | tuple[int, int]
 
@@ -69,9 +63,9 @@ def deform_conv2d(
     and BasicSR agree (BasicSR/basicsr/ops/dcn/src/deform_conv_cuda_kernel.cu:209-228).
     """
     grid = _grid(x, offset, weight, mask, _pair(stride), _pair(padding), _pair(dilation), border)
-    pixels = _pixel_table(x, grid)
+    pixels = sampling.pixel_table(x, grid)
     kernel = _kernel_matrix(weight, grid)
-    places = _places(grid, torch.promote_types(offset.dtype, torch.float32), x.device)
+    places = sampling.places(grid, torch.promote_types(offset.dtype, torch.float32), x.device)
 
     def result(
         band: _Band, pixels: Tensor, offset: Tensor, mask: Tensor | None, kernel: Tensor
@@ -140,53 +134,7 @@ class DeformConv(nn.Module):
         )
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """Sizes of one call; everything that follows from shapes alone."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    out_height: int
-    out_width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
-    deformable_groups: int
-    border: Border
-
-    @property
-    def taps(self) -> int:
-        return self.kernel[0] * self.kernel[1]
-
-    @property
-    def table_width(self) -> int:
-        """Pixels in a row of the table: one more on the left, one or two on the right."""
-        return self.width + (3 if self.border == "fade" else 2)
-
-    @property
-    def table_height(self) -> int:
-        return self.height + (3 if self.border == "fade" else 2)
-
-
-def _pixel_table(x: Tensor, grid: _Grid) -> Tensor:
-    """Gives a row of channels per pixel and group, (n * pixels * groups, channels of a group).
-
-    A frame of pixels is laid around the picture such that all four neighbours of every admitted
-    sample exist: no sample has to be tested for lying inside.
-    """
-    if grid.border == "fade":
-        padded = functional.pad(x, (1, 2, 1, 2))
-    else:
-        padded = functional.pad(x, (0, 1, 0, 1), mode="replicate")
-        padded = functional.pad(padded, (1, 0, 1, 0))
-    return padded.permute(0, 2, 3, 1).reshape(-1, grid.channels // grid.deformable_groups)
-
-
-def _kernel_matrix(weight: Tensor, grid: _Grid) -> Tensor:
+def _kernel_matrix(weight: Tensor, grid: Grid) -> Tensor:
     """Gives the kernel as (groups, out channels of a group, columns of a group).
 
     With one group the columns are in the order in which samples are gathered (deformable group,
@@ -208,7 +156,7 @@ class _Band:
     """The same rows where height and width are one axis."""
 
 
-def _bands(grid: _Grid, device: str) -> Iterator[list[_Band]]:
+def _bands(grid: Grid, device: str) -> Iterator[list[_Band]]:
     """Gives the bands of the output, for each run of items those from top to bottom.
 
     On a CPU an item at a time: the pixels that a band reads then lie close together.
@@ -228,47 +176,11 @@ def _bands(grid: _Grid, device: str) -> Iterator[list[_Band]]:
         ]
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where taps and groups lie, the same for every band; the last axis is (group, tap)."""
-
-    grid: _Grid
-    y: Tensor
-    """Rows at which the taps lie without offsets, (out_h, 1, groups * taps)."""
-    x: Tensor
-    """Columns at which they lie, (out_w, groups * taps)."""
-    start: Tensor
-    """Where in the table the pixel (0, 0) of each group lies, (n, 1, 1, groups * taps)."""
-
-
-def _places(grid: _Grid, dtype: torch.dtype, device: torch.device) -> _Places:
-    """Gives the places of a call's taps and tables."""
-
-    def numbers(count: int, kind: torch.dtype = dtype) -> Tensor:
-        return torch.arange(count, dtype=kind, device=device)
-
-    y = numbers(grid.out_height) * grid.stride[0] - grid.padding[0]
-    x = numbers(grid.out_width) * grid.stride[1] - grid.padding[1]
-    tap_y = (numbers(grid.kernel[0]) * grid.dilation[0]).repeat_interleave(grid.kernel[1])
-    tap_x = (numbers(grid.kernel[1]) * grid.dilation[1]).repeat(grid.kernel[0])
-    # int32 is half the memory traffic of int64, and no picture in sight needs more.
-    size = grid.table_height * grid.table_width * grid.deformable_groups
-    kind = torch.int32 if grid.batch * size < 2**31 else torch.int64
-    origin = numbers(grid.batch, kind) * size + (grid.table_width + 1) * grid.deformable_groups
-    start = origin[:, None] + numbers(grid.deformable_groups, kind)
-    return _Places(
-        grid,
-        y[:, None, None] + tap_y.repeat(grid.deformable_groups),
-        x[:, None] + tap_x.repeat(grid.deformable_groups),
-        start[:, None, None].repeat_interleave(grid.taps, dim=3),
-    )
-
-
 def _columns(
     pixels: Tensor,
     offset: Tensor,
     mask: Tensor | None,
-    places: _Places,
+    places: Places,
     band: _Band,
 ) -> Tensor:
     """Gives the samples of a band, (items, rows * out_w, groups * taps * channels of a group)."""
@@ -276,73 +188,15 @@ def _columns(
     # float32 even where the picture is in half precision, which skips whole numbers beyond 2048.
     moved = torch.unflatten(offset[band.items, :, band.rows], 1, (-1, 2)).permute(2, 0, 3, 4, 1)
     dy, dx = moved.to(places.y.dtype).contiguous()
-    y, x = _admit(dy + places.y[band.rows], dx + places.x, places.grid)
-    y0, x0 = y.detach().floor(), x.detach().floor()
-    index = _corner_index(y0, x0, places.grid, places.start[band.items])
     scale = None
     if mask is not None:
-        scale = mask[band.items, :, band.rows].permute(0, 2, 3, 1).to(y.dtype).contiguous()
-    share = _corner_share(y - y0, x - x0, scale).to(pixels.dtype)
-    bags = torch.arange(0, index.numel(), 4, dtype=index.dtype, device=index.device)
-    samples = functional.embedding_bag(
-        index.view(-1), pixels, bags, mode="sum", per_sample_weights=share.view(-1)
-    )
-    return samples.view(len(y), -1, places.grid.channels * places.grid.taps)
+        scale = mask[band.items, :, band.rows].permute(0, 2, 3, 1).to(places.y.dtype).contiguous()
+    start = places.start[band.items]
+    samples = sampling.corners(dy, dx, scale, places, start, band.rows).read(pixels)
+    return samples.view(len(dy), -1, places.grid.channels * places.grid.taps)
 
 
-def _admit(y: Tensor, x: Tensor, grid: _Grid) -> tuple[Tensor, Tensor]:
-    """Gives the positions moved into the table such that they read what the border rule says."""
-    if grid.border == "fade":
-        # At -1 and at the height only zeros are read, as anywhere farther out.
-        return y.clamp(-1, grid.height), x.clamp(-1, grid.width)
-    inside = (y >= 0) & (y < grid.height) & (x >= 0) & (x < grid.width)
-    # (-1, -1) is a zero of the table. Unlike a clamp this does not let values fade.
-    return y.where(inside, -1.0), x.where(inside, -1.0)
-
-
-def _corner_index(y0: Tensor, x0: Tensor, grid: _Grid, start: Tensor) -> Tensor:
-    """Gives the table rows of each sample's four pixels, (..., 4): y0x0, y0x1, y1x0, y1x1."""
-    width, size = grid.table_width, grid.table_width * grid.table_height
-    if size >= 2**24 and y0.dtype == torch.float32:
-        # float32 counts no farther than this.
-        y0, x0 = y0.double(), x0.double()
-    pixel = torch.add(x0, y0, alpha=width).to(start.dtype)
-    # The clamp is for offsets that are not numbers: such a sample must not read outside the table.
-    pixel = pixel.clamp_(-width - 1, size - 2 * width - 3)
-    corner = pixel.mul_(grid.deformable_groups).add_(start)
-    right, below = grid.deformable_groups, width * grid.deformable_groups
-    # Interleaving moves values without looking at them; `_interleaved` wants floating point.
-    kind = torch.float32 if corner.dtype == torch.int32 else torch.float64
-    corners = (corner, corner + right, corner + below, corner + (below + right))
-    return _interleaved([c.view(kind) for c in corners]).view(corner.dtype)
-
-
-def _corner_share(dy: Tensor, dx: Tensor, scale: Tensor | None) -> Tensor:
-    """Gives the weights of each sample's four pixels, (..., 4), times the mask if there is one.
-
-    dy, dx: in [0, 1), how far the sample lies beyond the pixel y0, x0. scale: the mask, likewise.
-    """
-    lower, upper = (dy, 1 - dy) if scale is None else (dy * scale, (1 - dy) * scale)
-    lower_right = lower * dx
-    upper_right = upper * dx
-    return _interleaved([upper - upper_right, upper_right, lower - lower_right, lower_right])
-
-
-def _interleaved(four: list[Tensor]) -> Tensor:
-    """Gives four tensors of one shape as one with a last axis of four."""
-    if any(t.requires_grad for t in four):
-        return torch.stack(four, dim=-1)
-    # The same, two numbers at a time: on one CPU thread six times as fast as the stack.
-    out = four[0].new_empty(*four[0].shape, 2, 2)
-    pairs = torch.view_as_complex(out)
-    torch.complex(four[0], four[1], out=pairs[..., 0])
-    torch.complex(four[2], four[3], out=pairs[..., 1])
-    return out.flatten(-2)
-
-
-def _apply_kernel(
-    columns: Tensor, kernel: Tensor, grid: _Grid, out: Tensor | None = None
-) -> Tensor:
+def _apply_kernel(columns: Tensor, kernel: Tensor, grid: Grid, out: Tensor | None = None) -> Tensor:
     """Gives the kernel times the columns, (n, out_channels, rows * out_w), in `out` if given."""
     if grid.groups == 1:
         factor = kernel.expand(len(columns), -1, -1)
@@ -356,7 +210,7 @@ def _apply_kernel(
     return product if out is None else out.copy_(product)
 
 
-def _empty_output(x: Tensor, channels: int, grid: _Grid) -> Tensor:
+def _empty_output(x: Tensor, channels: int, grid: Grid) -> Tensor:
     """Gives room for the output, (n, channels, out_h * out_w), in the memory format of `x`."""
     last = x.is_contiguous(memory_format=torch.channels_last)
     return torch.empty(
@@ -376,7 +230,7 @@ def _grid(  # noqa: PLR0917 - all of the call's arguments are checked against ea
     padding: tuple[int, int],
     dilation: tuple[int, int],
     border: Border,
-) -> _Grid:
+) -> Grid:
     """Gives the sizes of a call, or raises ValueError where they do not fit together."""
     batch, channels, height, width = x.shape
     out_channels, group_channels, *kernel = weight.shape
@@ -407,7 +261,7 @@ def _grid(  # noqa: PLR0917 - all of the call's arguments are checked against ea
         f"({batch}, {deformable_groups * taps}, {out[0]}, {out[1]})",
     )
     _require(border in ("fade", "hold"), f"no border rule {border!r}", "one of fade, hold")
-    return _Grid(
+    return Grid(
         batch,
         channels,
         height,

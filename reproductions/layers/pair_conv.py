@@ -22,11 +22,15 @@ class PairConv(nn.Module):
 
         The first carries the bias.
         """
-        first, second = self.weight.chunk(2, dim=1)
-        return (
-            functional.conv2d(x, first, self.bias, padding=1),
-            functional.conv2d(x, second, padding=1),
-        )
+        return self.first(x), self.second(x)
+
+    def first(self, x: Tensor) -> Tensor:
+        """Gives what (n, channels, h, w) contributes as the first map, with the bias."""
+        return functional.conv2d(x, self.weight.chunk(2, dim=1)[0], self.bias, padding=1)
+
+    def second(self, x: Tensor) -> Tensor:
+        """Gives what (n, channels, h, w) contributes as the second map."""
+        return functional.conv2d(x, self.weight.chunk(2, dim=1)[1], padding=1)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Gives the convolution from the two contributions (`halves`), which broadcast."""

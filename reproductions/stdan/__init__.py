@@ -1,1 +1,1 @@
-"""STDAN: Deformable Attention Network for Space-Time Video Super-Resolution."""
+"""STDAN: Deformable Attention Network for Space-Time Video Super-Resolution (TNNLS 2023)."""
