@@ -83,6 +83,33 @@ def parser() -> argparse.ArgumentParser:
     _workers_option(sub)
 
     sub = command(
+        "verify",
+        "compare a checkpoint's outputs with those that its authors released",
+        """\
+                  examples:
+                    bench verify stdan
+                    bench verify edvr --reference vid4-l --frames ~/EDVR_Vid4""",
+    )
+    sub.add_argument("paper", metavar="PAPER")
+    sub.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="R",
+        help="only this reference of paper.yaml; may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="the frames that the authors released, or a folder of clips of them",
+    )
+    _data_option(sub)
+    _results_option(sub)
+    _runtime_options(sub)
+    _workers_option(sub)
+
+    sub = command(
         "score",
         "score a folder of SR frames, or of clips, against GT",
         """\
