@@ -11,7 +11,9 @@ There is no accounting storage, as on many small clusters. `sacct` then says "Sl
 storage is disabled" and fails, and it is all that submitit 1.5 asks: every job's state stays
 UNKNOWN, and only the file with its result tells that it ended. A job that leaves no result, because
 it was cancelled, ran out of time or out of memory, would be waited for without end. `squeue
---states=all` knows how jobs ended for `MinJobAge` seconds after; `queue_watcher()` asks it instead.
+--states=all` knows how jobs ended for `MinJobAge` seconds after, except items of an array that
+were cancelled before they started: those are gone at once. `queue_watcher()` asks it instead, and
+takes what it does not list for ended.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 INSTALL = "BENCH_TEST_SLURM"
 # Variables that a cluster's commands obey: of a job, if the tests run in one, or of the user.
 FOREIGN = ("SLURM_", "SLURMD_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "SINFO_", "SACCT_")
+# What became of an array's item that was cancelled before it started, Slurm does not keep.
+VANISHED = "VANISHED"
 _PREFIX = "bench-slurm-"
 PROGRAMS = (
     *("munged", "slurmctld", "slurmd"),
@@ -103,11 +107,10 @@ class Cluster:
         return _call(self.folder, *words).stdout.strip()
 
     def states(self, *jobs: str) -> list[str]:
-        """The states of jobs or array items ("12_3") that ended under MinJobAge seconds ago."""
-        words = ("squeue", "--noheader", "--array", "--states=all", "--format=%i %T", "--jobs")
-        lines = self.call(*words, ",".join(jobs)).splitlines()
-        found = dict(line.split() for line in lines)
-        return [found[job] for job in jobs]
+        """The states of jobs or array items ("12_3"); VANISHED for what squeue does not know."""
+        words = ("squeue", "--noheader", "--array", "--states=all", "--format=%i %T")
+        found = dict(line.split() for line in self.call(*words).splitlines())
+        return [found.get(job, VANISHED) for job in jobs]
 
     def cancel_all(self, limit_s: float = 20) -> None:
         """Cancels every job and waits until none is left."""
@@ -189,13 +192,14 @@ def queue_watcher() -> SlurmInfoWatcher:
 
     class QueueWatcher(SlurmInfoWatcher):
         def _make_command(self) -> list[str] | None:
-            jobs = {job.partition("_")[0] for job in self._registered - self._finished}
-            words = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%N"]
-            return [*words, "--jobs", ",".join(sorted(jobs))] if jobs else None
+            # All of one's jobs: asked for jobs that it does not know, squeue may fail.
+            words = ["squeue", "--me", "--noheader", "--array", "--states=all"]
+            return [*words, "--format=%i|%T|%N"] if self._registered - self._finished else None
 
         def read_info(self, string: bytes | str) -> dict[str, dict[str, str]]:
             text = string if isinstance(string, str) else string.decode()
-            return super().read_info("JobID|State|NodeList\n" + text)
+            vanished = {job: {"JobID": job, "State": VANISHED} for job in self._registered}
+            return vanished | super().read_info("JobID|State|NodeList\n" + text)
 
     return QueueWatcher(delay_s=2)
 

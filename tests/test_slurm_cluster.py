@@ -138,14 +138,18 @@ def test_a_cancelled_item_is_a_failure_and_the_others_are_not(slurm, executor):
         time.sleep(120 if number == 1 else 0)
         return number
 
-    jobs = executor.map_array(item, range(3))
-    wait_for(lambda: slurm.states(jobs[1].job_id) == ["RUNNING"])
-    slurm.call("scancel", jobs[1].job_id)
+    executor.update_parameters(slurm_array_parallelism=1)
+    jobs = executor.map_array(item, range(4))
+    running, waiting = jobs[1:3]
+    wait_for(lambda: slurm.states(running.job_id) == ["RUNNING"])
+    slurm.call("scancel", waiting.job_id, running.job_id)
     begin = time.monotonic()
     with pytest.raises(UncompletedJobError, match=r"state: CANCELLED"):
-        jobs[1].result()
+        running.result()
+    with pytest.raises(UncompletedJobError, match=r"state: VANISHED"):
+        waiting.result()
     assert time.monotonic() - begin < 15
-    assert [jobs[0].result(), jobs[2].result()] == [0, 2]
+    assert [jobs[0].result(), jobs[3].result()] == [0, 3]
 
 
 @pytest.mark.slurm
