@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
     _runtime_options(sub)
+    _engine_options(sub)
     sub.add_argument(
         "--overwrite",
         choices=("only-missing", "always", "never"),
@@ -234,6 +235,38 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _engine_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--engine",
+        choices=("local", "slurm"),
+        default="local",
+        help="local: here (default); slurm: as a job array on the cluster, one clip a task",
+    )
+    sub.add_argument("--partition", metavar="P", help="of Slurm (default: Slurm's own)")
+    sub.add_argument(
+        "--minutes",
+        type=_count,
+        default=240,
+        metavar="N",
+        help="time limit of a Slurm task (default: 240)",
+    )
+    sub.add_argument(
+        "--parallel",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="Slurm tasks that run at once (default: 16)",
+    )
+    sub.add_argument(
+        "--sbatch",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="any other option of sbatch, such as gres=gpu:1; may be repeated",
+    )
+
+
 def _paper_options(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("paper", metavar="PAPER")
     for name in ("checkpoint", "dataset", "degradation"):
@@ -252,3 +285,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
     return int(text)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, found {text!r}")
+    return name, value

@@ -158,6 +158,14 @@ def _engine(options: argparse.Namespace, bar: tqdm[Never]) -> tuple[Engine, bool
     """Where items run, and whether the bar learns of every frame."""
     from bench import engine
 
+    if options.engine == "slurm":
+        from bench import slurm
+
+        how = slurm.Options(
+            options.partition, options.minutes, options.parallel, dict(options.sbatch)
+        )
+        folder = (options.results / ".slurm").absolute()  # shared, as the results are
+        return lambda items: slurm.on_slurm(items, how, folder), False
     if options.device and len(options.device) > 1:
         return lambda items: engine.on_devices(items, options.device), False
     return lambda items: engine.in_process(items, bar.update), True

@@ -111,7 +111,7 @@ def test_no_import_runs_upward():
         {"provenance", "tiles", "runtime"},
         {"paper", "checkpoint", "record", "journal"},
         {"maker"},
-        {"plan", "evaluate", "resume", "engine", "tables", "doctor", "verify"},
+        {"plan", "evaluate", "resume", "engine", "slurm", "tables", "doctor", "verify"},
         {"console"},
         {"arguments", "cli", "cli_run"},
         {"__main__"},
