@@ -93,6 +93,11 @@ def _bases(dataset: Dataset, root: Path) -> list[Path]:
     return [base for base in (root, *(root / name for name in dataset.folders)) if base.is_dir()]
 
 
+def begins(dataset: Dataset, base: Path) -> bool:
+    """Whether folders of the data set's clips begin at `base` in any layout, whole or not."""
+    return any(_begins(dataset, base, layout) for layout in dataset.layouts)
+
+
 def _begins(dataset: Dataset, base: Path, layout: Layout) -> bool:
     """Whether the layout's folder of clips exists, or, where it is `base` itself, any clip does."""
     if layout.gt is None:
