@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
 
+from bench import cli_fetch
 from bench.arguments import BAD_INPUT, parser
+from bench.cli_fetch import table as _table
 from bench.errors import BenchError
 
 # Everything else is imported where it is used: `bench --help` must not wait for it.
@@ -50,12 +52,6 @@ def _workers(options: argparse.Namespace) -> int:
     return options.workers or min(available or 1, 8)
 
 
-def _table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> str:
-    from tabulate import tabulate
-
-    return str(tabulate(rows, headers=headers, disable_numparse=True))
-
-
 def _selection(options: argparse.Namespace) -> Selection:
     from bench.evaluate import Selection
 
@@ -84,6 +80,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 def _list(options: argparse.Namespace) -> int:
     from bench import catalog, locate, paper
+    from bench import checkpoint as checkpoints
 
     papers = []
     for name in paper.names():
@@ -93,7 +90,8 @@ def _list(options: argparse.Namespace) -> int:
             papers.append((name, "", "", 0, str(error)))
             continue
         for checkpoint, described in loaded.checkpoints.items():
-            papers.append((name, checkpoint, described.title, len(loaded.cells), described.state))
+            state = checkpoints.state(loaded, checkpoint)
+            papers.append((name, checkpoint, described.title, len(loaded.cells), state))
     print(_table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
 
     root = catalog.data_root(options.data_root)
@@ -292,6 +290,7 @@ def _progress(what: str, total: int | None) -> tqdm[Never]:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    **cli_fetch.COMMANDS,
     "list": _list,
     "plan": _plan,
     "run": _run,
