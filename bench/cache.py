@@ -6,6 +6,7 @@ Links are never followed: one that lies there is an entry of its own, and only t
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.errors import BenchError, choices
 
 _CHECKPOINTS, _ARCHIVES = "checkpoints", "archives"
 _UNKNOWN = "unknown"
+_HIDDEN = re.compile(r"\.(part|part\.json|lock|digest)$")
 
 
 class Entry(NamedTuple):
@@ -108,7 +110,7 @@ def _files(folder: Path, describe: Callable[[Path], tuple[str, Sequence[str]]]) 
     parts: dict[str, list[Path]] = {}
     for path in listed:
         if path not in shown and path not in claimed:
-            parts.setdefault(path.name[1:].rpartition(".")[0], []).append(path)
+            parts.setdefault(_HIDDEN.sub("", path.name[1:]), []).append(path)
     for name, hidden in parts.items():
         yield _entry("part of a download", hidden, describe(folder / name)[1])
 

@@ -125,11 +125,11 @@ def check_fit(path: Path, chosen: Paper, name: str) -> None:
 
 def _content(path: Path) -> tuple[object, bool]:
     """What the file holds, and whether it is a pickled network, read without running its code."""
-    from bench import convert
-
     try:
         return checkpoint.load(path), False
     except checkpoint.PickledError:
+        from bench import convert
+
         return {"state_dict": convert.read_module(path)}, True
 
 

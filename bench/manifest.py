@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from bench.errors import BenchError, choices
 
+HOST = "https://raw.githubusercontent.com"
 FOLDER = Path(__file__).parent / "manifests"
 _COLUMNS = ["role", "clip", "repository", "commit", "path", "bytes", "sha256"]
 _FORMS = {
@@ -50,9 +51,7 @@ class Row(NamedTuple):
         >>> Row("GT", "city", "a/b", "c0ffee", "G/Frame 01.png", 5, "").address
         'https://raw.githubusercontent.com/a/b/c0ffee/G/Frame%2001.png'
         """
-        return (
-            f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{quote(self.path)}"
-        )
+        return f"{HOST}/{self.repository}/{self.commit}/{quote(self.path)}"
 
 
 def rows(name: str, role: str) -> list[Row]:

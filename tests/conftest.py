@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from web_server import Server
 
 from bench import catalog, cli, frames, paper
 
@@ -95,6 +96,13 @@ def bench(
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on loopback."""
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture
