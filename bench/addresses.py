@@ -123,15 +123,15 @@ def _mirrors() -> list[tuple[str, str]]:
     """The prefixes of BENCH_MIRRORS with what takes their place."""
     found = []
     for entry in filter(None, map(str.strip, os.environ.get("BENCH_MIRRORS", "").split(","))):
-        prefix, _, to = entry.partition("=")
-        if not all(re.match(r"https?://[^/]", part) for part in (prefix, to)):
+        pair = re.fullmatch(r"(https?://[^/].*?)=(https?://[^/].*)", entry)
+        if not pair:
             raise BenchError(
                 "BENCH_MIRRORS is malformed",
-                expected="FROM=TO[,FROM=TO...], each a prefix of http(s) addresses",
-                found=f"{printable(prefix)}={printable(to)}" if to else printable(prefix),
+                expected="FROM=TO[,FROM=TO...], each the beginning of http(s) addresses",
+                found="=".join(map(printable, entry.split("=", 1))),
                 todo="mend or unset BENCH_MIRRORS",
             )
-        found.append((prefix, to))
+        found.append((pair[1], pair[2]))
     return found
 
 

@@ -109,7 +109,6 @@ def _first_of(
             return Arrived(target, found, printable(source.address))
     raise BenchError(
         f"cannot download {target.name}",
-        expected="a file",
         found=", ".join(said),
         todo=todo or f"try again later, or get it in another way and put it at {target}",
     )

@@ -98,8 +98,9 @@ class Part:
 
     def digests(self) -> Digests:
         """The digests of the bytes that are here."""
-        if self._running.size != self.size:
-            self._running = Running(self.size if self._git_blob else None)
+        blob_of_size = self.size if self._git_blob else None
+        if self._running.size != self.size or self._running.blob_of_size != blob_of_size:
+            self._running = Running(blob_of_size)
             with _written(self.target):
                 read_into(self._running, self.path)
         return self._running.digests()

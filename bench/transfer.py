@@ -70,7 +70,7 @@ def _take(
 ) -> str | None:
     """Reads an answer into the part; gives the address behind it where it only asks to confirm."""
     if response.status_code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and part.size:
-        _check_complete(response, part)
+        _check_complete(response, part, expected)
         return None
     body = web.chunks(response)
     onward = response.status_code == http.HTTPStatus.PARTIAL_CONTENT
@@ -86,9 +86,11 @@ def _take(
         response.headers.get("ETag"),
         response.headers.get("Last-Modified"),
     )
+    if not beginning and expected.size != 0:
+        raise Fault("sends an empty file", again=True)
     total = _total(response, part, expected)
     if onward:
-        _check_same(origin, part)
+        origin = _continued(origin, part)
     limit = expected.size if total is None else total
     _check_space(part, limit, part.size if onward else 0)
     with part.growing(origin, limit, onward=onward) as add:
@@ -122,10 +124,13 @@ def _resumption(source: Source, part: Part, expected: Expected) -> dict[str, str
     return {"Range": f"bytes={part.size}-"} if expected.hashed else {}
 
 
-def _check_complete(response: Response, part: Part) -> None:
-    """A server that has nothing after the part: the part is whole, or of another file."""
+def _check_complete(response: Response, part: Part, expected: Expected) -> None:
+    """A server that has nothing after the part: the part is whole, or of another file.
+
+    Only a digest tells which, since servers compare If-Range after they refused the range.
+    """
     size = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
-    if not size or int(size[1]) != part.size:
+    if not expected.hashed or not size or int(size[1]) != part.size:
         part.drop()
         raise Fault("has another size than before", again=True, wait_s=0)
 
@@ -158,12 +163,19 @@ def _total(response: Response, part: Part, expected: Expected) -> int | None:
     return total
 
 
-def _check_same(origin: Origin, part: Part) -> None:
-    """Servers may ignore If-Range: what the rest belongs to is compared once more."""
+def _continued(origin: Origin, part: Part) -> Origin:
+    """What the part is of once the rest has come; servers may ignore If-Range, so it is compared.
+
+    Bytes of two addresses, or of one that named no version before, have no validator together.
+    """
     before = part.origin()
-    if before and before.address == origin.address and before != origin:
+    if before is None or before.address != origin.address:
+        return Origin(origin.address)
+    pairs = ((before.etag, origin.etag), (before.modified, origin.modified))
+    if next((old != new for old, new in pairs if old and new), False):
         part.drop()
         raise Fault("has another version than before", again=True, wait_s=0)
+    return before
 
 
 def _check_space(part: Part, total: int | None, here: int) -> None:

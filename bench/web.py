@@ -79,7 +79,9 @@ def _answer(session: Session, address: str, headers: Mapping[str, str]) -> Respo
             timeout=(CONNECT_S, STALL_S),
         )
     except requests.RequestException as error:
-        raise unreachable(error) from None  # its text may hold a token
+        raise unreachable(error) from None
+    except ValueError:  # a redirect that cannot be parsed
+        raise Fault("redirects to what is no web address") from None
 
 
 def unreachable(error: OSError) -> Fault:
