@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.resources
+import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 Shapes = dict[str, tuple[int, ...]]
 _CONVERTED = ".state.pth"
+# What torch's reader of harmless pickles raises at bytes that are none.
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError),
+    *(TypeError, AttributeError, AssertionError, OverflowError, MemoryError, struct.error),
+)
 
 
 class _Names(msgspec.Struct, forbid_unknown_fields=True):
@@ -142,7 +148,7 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
             found=str(error).partition("\n")[0],
             todo=f"convert it to a plain state dict without running its code: bench convert {path}",
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise BenchError(
             f"cannot read {path}",
             expected="a PyTorch weight file",

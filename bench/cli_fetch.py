@@ -92,7 +92,8 @@ def _report(outcomes: Sequence[Outcome], options: argparse.Namespace) -> int:
         for note in notes:
             print(f"  {note}")
     if failed and not options.offline:
-        print("what came stays; run the same command again for the rest")
+        print("what came stays: run the same command again for the rest, or bench add FILE for a")
+        print("weight file that came in another way")
     return BAD_INPUT if failed else FINE
 
 
