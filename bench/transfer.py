@@ -13,8 +13,8 @@ from bench import addresses, drive, web
 from bench.addresses import Source
 from bench.digests import Expected
 from bench.errors import BenchError
+from bench.fault import Fault
 from bench.part import Origin, Part
-from bench.web import Fault
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -61,8 +61,6 @@ def _file_address(source: Source) -> str:
         return drive.in_folder(source.address, web.STALL_S)
     except requests.RequestException as error:
         raise web.unreachable(error) from None
-    except BenchError as error:
-        raise Fault(str(error)) from error
 
 
 def _take(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench import addresses, drive
+from bench.fault import Fault
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -20,22 +21,6 @@ STALL_S = 60.0  # a server that is silent for so long is given up, however long 
 _READ = 2**20
 _HOPS = 10
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
-
-
-class Fault(Exception):  # noqa: N818 - not an error of the program, nor one that a user meets
-    """What came from an address instead of the file, in words fit for printing.
-
-    `again` says that another attempt may do better, `wait_s` how long the server asks to wait, and
-    `todo` what a person can do about it.
-    """
-
-    def __init__(
-        self, what: str, *, again: bool = False, wait_s: float | None = None, todo: str = ""
-    ) -> None:
-        super().__init__(" ".join(what.split()))
-        self.again = again
-        self.wait_s = wait_s
-        self.todo = todo
 
 
 def session() -> Session:
