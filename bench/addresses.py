@@ -38,6 +38,7 @@ def printable(address: str) -> str:
     try:
         parts = urlsplit(address)
         place = parts.netloc.rpartition("@")[2]
+        path = parts.path if place else parts.path.rpartition("@")[2]  # no scheme or slashes
         query = "&".join(
             f"{name}={quote(value) if name.lower() in _SHOWN else '***'}"
             for name, value in parse_qsl(parts.query, keep_blank_values=True)
@@ -45,7 +46,7 @@ def printable(address: str) -> str:
     except ValueError:
         return "an address that cannot be read"
     fragment = "***" if "=" in parts.fragment else parts.fragment
-    return urlunsplit((parts.scheme, place, parts.path, query, fragment))
+    return urlunsplit((parts.scheme, place, path, query, fragment))
 
 
 def sources(address: str) -> list[Source]:

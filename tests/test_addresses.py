@@ -27,6 +27,9 @@ def test_a_printed_address_is_printed_the_same():
     assert addresses.printable(once) == once
     plain = "https://drive.google.com/drive/folders/abc#EDVR/x.pth"
     assert addresses.printable(plain) == plain
+    for slip in ("me:pass@example.org/a", "https:/me:pass@example.org/a", "//me:pass@example.org"):
+        assert "pass" not in addresses.printable(slip)
+    assert addresses.printable("https://example.org/a@b") == "https://example.org/a@b"
     assert addresses.printable("https://[half") == "an address that cannot be read"
 
 

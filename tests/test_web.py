@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import requests
-from web_server import Server, redirect
+from web_server import Server, redirect, status
 
 from bench import web
 
@@ -88,6 +88,16 @@ def test_errors_are_told_in_our_words(error, words, again):
     assert words in str(fault)
     assert "token" not in str(fault)
     assert fault.again is again
+
+
+def test_the_body_of_a_redirect_is_not_read(session, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        server.put("/w.pth", b"content")
+        endless = {"Location": "/w.pth", "Content-Length": str(2**50)}
+        server.put("/away", b"", status(302, endless))
+        with web.ask(session, server.root + "/away", {}) as response:
+            assert b"".join(web.chunks(response)) == b"content"
 
 
 def test_a_status_that_has_no_name(session, monkeypatch):
