@@ -27,7 +27,7 @@ CONFIRM = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning
 <input type="submit" id="uc-download-link" value="Download anyway"/>
 <input type="hidden" name="id" value="{file}"><input type="hidden" name="export" value="download">
 <input type="hidden" name="confirm" value="t"/><input type="hidden" name="uuid" value="a&amp;b">
-</form></body></html>"""
+</form><input type="hidden" name="not" value="this"></body></html>"""
 QUOTA = """<!DOCTYPE html><html><head><title>Google Drive - {title}</title></head><body>
 <p class="uc-error-caption">Sorry, you can't view or download this file at this time.</p>
 <p class="uc-error-subcaption">{text}</p></body></html>"""
