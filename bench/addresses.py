@@ -38,6 +38,7 @@ def printable(address: str) -> str:
     try:
         parts = urlsplit(address)
         place = parts.netloc.rpartition("@")[2]
+        path = parts.path if place else parts.path.rpartition("@")[2]  # no scheme or slashes
         query = "&".join(
             f"{name}={quote(value) if name.lower() in _SHOWN else '***'}"
             for name, value in parse_qsl(parts.query, keep_blank_values=True)
@@ -45,7 +46,7 @@ def printable(address: str) -> str:
     except ValueError:
         return "an address that cannot be read"
     fragment = "***" if "=" in parts.fragment else parts.fragment
-    return urlunsplit((parts.scheme, place, parts.path, query, fragment))
+    return urlunsplit((parts.scheme, place, path, query, fragment))
 
 
 def sources(address: str) -> list[Source]:
@@ -57,6 +58,8 @@ def sources(address: str) -> list[Source]:
     """
     plain = _downloadable(address)
     folder = is_drive_folder(address)
+    if folder:
+        folder_entry(address)  # refuses what names no file
     drive = urlsplit(plain).hostname in _DRIVE
     found = [
         Source(mirror.replace("#", "/") if folder else mirror, address, drive and not folder)
@@ -71,6 +74,23 @@ def is_drive_folder(address: str) -> bool:
     """Whether the address is that of a Google Drive folder."""
     parts = urlsplit(address)
     return parts.hostname in _DRIVE and "/folders/" in parts.path
+
+
+def folder_entry(address: str) -> tuple[str, str]:
+    """The ID of a Google Drive folder and the name of the file meant in it.
+
+    Raises BenchError where the address names no file.
+    """
+    parts = urlsplit(address)
+    folder = re.search(r"/folders/([-\w]+)", parts.path)
+    if not folder or not parts.fragment:
+        raise BenchError(
+            "which file of the Google Drive folder is meant?",
+            expected="https://drive.google.com/drive/folders/ID#NAME",
+            found=printable(address),
+            todo="add #NAME to the address",
+        )
+    return folder[1], unquote(parts.fragment)
 
 
 def drive_download(file: str, resource_key: str | None = None) -> str:
@@ -142,20 +162,3 @@ def _malformed(address: str) -> BenchError:
         found=printable(address),
         todo="mend the address",
     )
-
-
-def folder_entry(address: str) -> tuple[str, str]:
-    """The ID of a Google Drive folder and the name of the file meant in it.
-
-    Raises BenchError where the address names no file.
-    """
-    parts = urlsplit(address)
-    folder = re.search(r"/folders/([-\w]+)", parts.path)
-    if not folder or not parts.fragment:
-        raise BenchError(
-            "which file of the Google Drive folder is meant?",
-            expected="https://drive.google.com/drive/folders/ID#NAME",
-            found=printable(address),
-            todo="add #NAME to the address",
-        )
-    return folder[1], unquote(parts.fragment)

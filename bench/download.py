@@ -15,8 +15,8 @@ from bench import digests, transfer, web
 from bench.addresses import Source, printable, sources
 from bench.digests import Digests, Expected
 from bench.errors import BenchError
+from bench.fault import Fault
 from bench.part import Part
-from bench.web import Fault
 
 ATTEMPTS = 5  # in a row that bring nothing new
 FIRST_WAIT_S = 1.0

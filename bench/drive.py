@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from bench import addresses
-from bench.errors import BenchError, choices
+from bench.fault import Fault
 
+_TOLD = 20  # names of a folder in a message
 _QUOTA = ("quota exceeded", "too many users have viewed or downloaded")
 
 
@@ -75,7 +76,7 @@ def in_folder(address: str, timeout_s: float) -> str:
     """The download address of the file that `https://drive.google.com/drive/folders/ID#NAME` names.
 
     NAME is the file's path below the folder, or its name where only one file is called so. Raises
-    BenchError where there is no such file or the folder cannot be listed.
+    Fault where there is no such file or the folder cannot be listed, and what `requests` raises.
     """
     folder, name = addresses.folder_entry(address)
     files = _listing(folder, timeout_s)
@@ -83,16 +84,17 @@ def in_folder(address: str, timeout_s: float) -> str:
         file for path, file in files if PurePosixPath(path).name == name
     ]
     if len(found) != 1:
-        raise BenchError(
-            f"the Google Drive folder holds {len(found) or 'no'} file {name!r}",
-            expected=choices(path for path, _ in files) if files else "a file of that name",
-            todo="mend the name, or give the address of the file itself",
+        held = ", ".join(sorted(path for path, _ in files)[:_TOLD]) or "nothing"
+        raise Fault(
+            f"holds {len(found) or 'no'} file {name!r} but {held}"
+            + (", ..." if len(files) > _TOLD else ""),
+            todo="mend the name in the address, or give the address of the file itself",
         )
     return addresses.drive_download(found[0])
 
 
 def _listing(folder: str, timeout_s: float) -> list[tuple[str, str]]:
-    """Path and ID of every file in a folder and below; lets errors of `requests` through."""
+    """Path and ID of every file in a folder and below."""
     import gdown
     import gdown.exceptions
 
@@ -114,9 +116,9 @@ def _listing(folder: str, timeout_s: float) -> list[tuple[str, str]]:
     return [(Path(file.path).as_posix(), file.id) for file in found]
 
 
-def _unlisted(folder: str, found: str) -> BenchError:
-    return BenchError(
-        "cannot list the Google Drive folder",
-        found=found,
-        todo=f"open https://drive.google.com/drive/folders/{folder} in a browser",
+def _unlisted(folder: str, found: str) -> Fault:
+    return Fault(
+        f"cannot be listed ({found})",
+        todo=f"open https://drive.google.com/drive/folders/{folder} in a browser, "
+        "then `bench add FILE`",
     )

@@ -13,8 +13,8 @@ from bench import addresses, drive, web
 from bench.addresses import Source
 from bench.digests import Expected
 from bench.errors import BenchError
+from bench.fault import Fault
 from bench.part import Origin, Part
-from bench.web import Fault
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -61,8 +61,6 @@ def _file_address(source: Source) -> str:
         return drive.in_folder(source.address, web.STALL_S)
     except requests.RequestException as error:
         raise web.unreachable(error) from None
-    except BenchError as error:
-        raise Fault(str(error)) from error
 
 
 def _take(
@@ -129,7 +127,7 @@ def _check_complete(response: Response, part: Part, expected: Expected) -> None:
 
     Only a digest tells which, since servers compare If-Range after they refused the range.
     """
-    size = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
+    size = re.fullmatch(r"bytes \*/(\d{1,18})", response.headers.get("Content-Range", ""))
     if not expected.hashed or not size or int(size[1]) != part.size:
         part.drop()
         raise Fault("has another size than before", again=True, wait_s=0)
@@ -145,19 +143,21 @@ def _is_page(response: Response, beginning: bytes, part: Part) -> bool:
 
 def _total(response: Response, part: Part, expected: Expected) -> int | None:
     """The size of the file that the answer announces; None where it says nothing."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    encoding = response.headers.get("Content-Encoding", "").lower() or "identity"
     # Servers call a .gz file a gzip-encoded one and mean the file itself.
     if encoding != "identity" and part.target.suffix.lower() not in {".gz", ".tgz"}:
         raise Fault(f"sends the file packed ({encoding})")
     total = None
     if response.status_code == http.HTTPStatus.PARTIAL_CONTENT:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        span = re.fullmatch(
+            r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", response.headers.get("Content-Range", "")
+        )
         if not span or int(span[1]) != part.size:
             part.drop()
             raise Fault("sends another part than asked for", again=True, wait_s=0)
         total = None if span[2] == "*" else int(span[2])
-    elif response.headers.get("Content-Length", "").isdecimal():
-        total = int(response.headers["Content-Length"])
+    elif length := re.fullmatch(r"\d{1,18}", response.headers.get("Content-Length", "")):
+        total = int(length[0])
     if total is not None and expected.size is not None and total != expected.size:
         raise Fault(f"has a file of {total} bytes, not {expected.size}")
     return total

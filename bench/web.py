@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench import addresses, drive
+from bench.fault import Fault
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -22,22 +23,6 @@ _HOPS = 10
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 
 
-class Fault(Exception):  # noqa: N818 - not an error of the program, nor one that a user meets
-    """What came from an address instead of the file, in words fit for printing.
-
-    `again` says that another attempt may do better, `wait_s` how long the server asks to wait, and
-    `todo` what a person can do about it.
-    """
-
-    def __init__(
-        self, what: str, *, again: bool = False, wait_s: float | None = None, todo: str = ""
-    ) -> None:
-        super().__init__(" ".join(what.split()))
-        self.again = again
-        self.wait_s = wait_s
-        self.todo = todo
-
-
 def session() -> Session:
     """Connections for the attempts of one download; to be closed after it."""
     import requests
@@ -47,6 +32,8 @@ def session() -> Session:
     made = requests.Session()
     # The bytes as they lie on the server: only these have the published digest, and can be resumed.
     made.headers.update({"Accept-Encoding": "identity", "User-Agent": "vsr-reproductions"})
+    # `requests` would read the body of a redirect whole, however long; `ask` follows them itself.
+    made.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # noqa: ARG005
     return made
 
 
@@ -80,8 +67,6 @@ def _answer(session: Session, address: str, headers: Mapping[str, str]) -> Respo
         )
     except requests.RequestException as error:
         raise unreachable(error) from None
-    except ValueError:  # a redirect that cannot be parsed
-        raise Fault("redirects to what is no web address") from None
 
 
 def unreachable(error: OSError) -> Fault:

@@ -27,6 +27,9 @@ def test_a_printed_address_is_printed_the_same():
     assert addresses.printable(once) == once
     plain = "https://drive.google.com/drive/folders/abc#EDVR/x.pth"
     assert addresses.printable(plain) == plain
+    for slip in ("me:pass@example.org/a", "https:/me:pass@example.org/a", "//me:pass@example.org"):
+        assert "pass" not in addresses.printable(slip)
+    assert addresses.printable("https://example.org/a@b") == "https://example.org/a@b"
     assert addresses.printable("https://[half") == "an address that cannot be read"
 
 
@@ -67,8 +70,9 @@ def test_a_folder_is_listed_first():
     written = f"https://drive.google.com/drive/folders/{ID}#models/EDVR%20M.pth"
     assert addresses.sources(written) == [Source(written, written, drive=True, folder=True)]
     assert addresses.folder_entry(written) == (ID, "models/EDVR M.pth")
-    with pytest.raises(BenchError, match=r"which file .* is meant.*; add #NAME"):
-        addresses.folder_entry(f"https://drive.google.com/drive/folders/{ID}")
+    for nameless in (f"https://drive.google.com/drive/folders/{ID}", written.replace(ID, "")):
+        with pytest.raises(BenchError, match=r"which file .* is meant.*; add #NAME"):
+            addresses.sources(nameless)
 
 
 def test_mirrors_come_first_and_in_order(monkeypatch):

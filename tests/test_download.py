@@ -3,6 +3,7 @@ from __future__ import annotations
 import email.utils
 import json
 import logging
+import os
 import random
 import re
 import resource
@@ -14,7 +15,7 @@ import threading
 import time
 
 import pytest
-from web_server import Server, body, cut, drip, page, redirect, reset, sha256, status
+from web_server import File, Server, body, cut, drip, page, redirect, reset, sha256, status
 
 from bench import digests, download, transfer, web
 from bench.digests import Expected
@@ -326,6 +327,16 @@ def test_a_corrupt_note_beside_the_part(server, get, target, note):
     assert target.read_bytes() == CONTENT
 
 
+def test_answers_that_do_not_fit_together_are_found_out(server, get, target):
+    def other(handler):
+        handler.serve(File(bytes(len(CONTENT)), etag=None), stop_after=100_000)
+
+    address = server.put("/w.pth", CONTENT, other, etag=None)
+    get(address)
+    assert target.read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=100000-", None]
+
+
 def test_bytes_of_two_mirrors_are_joined_if_a_digest_is_known(server, get, target):
     one = server.put("/one", CONTENT, *[cut(150_000)] * 9)
     two = server.put("/two", CONTENT, etag='"two"')
@@ -539,6 +550,23 @@ def test_a_body_longer_than_expected(server, fails, target):
     assert not part(target).exists()
 
 
+def test_a_body_without_end_is_left(server, fails, target):
+    sent = []
+
+    def endless(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        while len(sent) < 1000:
+            handler.wfile.write(CONTENT)
+            sent.append(len(CONTENT))
+
+    message = fails(server.put("/w.pth", b"", endless))
+    assert "sends more than 300000 bytes" in message
+    assert len(sent) < 1000
+    assert not part(target).exists()
+
+
 def test_an_empty_body(server, get, fails, target):
     address = server.put("/w.pth", b"")
     assert "sends an empty file" in fails(address, expected=Expected())
@@ -605,6 +633,14 @@ def test_a_page_in_place_of_the_file(server, get, fails, target, act):
     server.put("/a.html", HTML.encode(), kind="text/html")
     download.download([server.root + "/a.html"], target.with_name("a.html"))
     assert target.with_name("a.html").read_text() == HTML
+
+
+def test_the_rest_of_a_file_may_look_like_a_page(server, get, target):
+    content = bytes(1000) + HTML.encode()
+    address = server.put("/w.pth", content)
+    put_part(target, bytes(1000), address=address, etag='"1"')
+    get(address, expected=Expected())
+    assert target.read_bytes() == content
 
 
 def test_a_page_in_place_of_the_rest_keeps_the_part(server, fails, target):
@@ -693,7 +729,7 @@ def test_no_secret_goes_to_another_host(server, get):
 # The disk.
 
 
-def test_too_little_space_is_told_before_writing(server, fails, target, monkeypatch):
+def test_too_little_space_is_told_before_writing(server, get, fails, target, monkeypatch):
     usage = type("Usage", (), {"free": 2**20})
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
     address = server.put("/w.pth", CONTENT)
@@ -705,7 +741,28 @@ def test_too_little_space_is_told_before_writing(server, fails, target, monkeypa
     assert part(target).read_bytes() == CONTENT[:100_000]
     usage.free = 2**30
     monkeypatch.setattr(transfer, "MARGIN", 2**30 - 200_001)
-    assert "not enough space" not in str(download.download([address], target, RIGHT))
+    get(address)
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_replaced_makes_room(server, get, target, monkeypatch):
+    put_part(target, bytes(200_000))
+    usage = type("Usage", (), {"free": transfer.MARGIN + 100_000})
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: usage)
+    get(server.put("/w.pth", CONTENT), expected=Expected())
+    assert target.read_bytes() == CONTENT
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(server, get, target, monkeypatch):
+    seen, fsync = [], os.fsync
+
+    def noted(number):
+        seen.append((target.exists(), os.fstat(number).st_size))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    get(server.put("/w.pth", CONTENT))
+    assert seen == [(False, len(CONTENT))]
 
 
 def test_a_write_that_fails_keeps_what_came(server, get, fails, target):

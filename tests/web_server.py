@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -94,16 +95,16 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 32
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
+        self.tls = tls
         self.files: dict[str, File] = {}
         self.scripts: defaultdict[str, list[Act]] = defaultdict(list)
         self.asked: list[tuple[str, dict[str, str]]] = []
-        self.faults: list[BaseException] = []
 
     @property
     def root(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.server_address[1]}"
 
     def put(self, path: str, content: bytes, *acts: Act, **about: object) -> str:
         """Puts a file there, after the acts; gives its address."""
@@ -122,6 +123,14 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def finish_request(self, request: socket.socket, client_address: object) -> None:
+        """Encrypts in the thread of the request, so that a bad handshake stops no other."""
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with self.tls.wrap_socket(request, server_side=True) as encrypted:
+            super().finish_request(encrypted, client_address)
+
     def handle_error(self, *_: object) -> None:
         pass  # clients that hang up are what the tests are about
 
@@ -136,6 +145,11 @@ def redirect(to: str, code: int = 302) -> Act:
 
 def page(html: str, code: int = 200) -> Act:
     return status(code, {"Content-Type": "text/html; charset=utf-8"}, html.encode())
+
+
+def hang_up(handler: Handler) -> None:
+    """No answer at all."""
+    handler.close_connection = True
 
 
 def cut(after: int) -> Act:
