@@ -8,6 +8,7 @@ do with its attributes is not asked, its `_parameters`, `_buffers` and `_modules
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from math import prod
@@ -88,11 +89,12 @@ def convert(path: Path, target: Path | None = None) -> Converted:
         "sha256": hashlib.sha256(content).hexdigest(),
         "git_blob": _git_blob(content),
     }
+    buffer = io.BytesIO()  # into a named file torch.save would write that name
+    torch.save({"state_dict": OrderedDict(state), "converted": digests}, buffer)
     with storage.replacing(target) as part:
-        with part.open("wb") as file:  # by its path torch.save would write the name into it
-            torch.save({"state_dict": OrderedDict(state), "converted": digests}, file)
+        part.write_bytes(buffer.getbuffer())
         _check_written(part, target, state)
-        written = hashlib.sha256(part.read_bytes()).hexdigest()
+    written = hashlib.sha256(buffer.getbuffer()).hexdigest()
     return Converted(target, written, digests["sha256"], digests["git_blob"], state, notes)
 
 

@@ -120,6 +120,13 @@ class _Machine:
             self.push(REBUILT[function.full](*tensors.padded(arguments)))
         elif function.full in ("copyreg._reconstructor", "copyreg.__newobj__"):
             self.instance(arguments[0] if arguments else None, arguments[1:])
+        elif function.full.startswith("torch._utils._rebuild"):
+            raise BenchError(
+                "the file holds a kind of tensor that is not read",
+                expected="dense tensors of plain numbers",
+                found=str(function),
+                todo="save it again as such",
+            )
         elif _is_hostile(function.full):
             raise hostile(str(function))
         else:

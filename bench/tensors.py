@@ -116,7 +116,7 @@ def hostile(what: str) -> BenchError:
     return BenchError(
         f"the file asks to call {what}",
         expected="tensors and modules, which need no such call",
-        todo="nothing was run; do not use this file",
+        todo="nothing was run; ask the author why, or use another file",
     )
 
 

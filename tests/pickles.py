@@ -194,3 +194,43 @@ def in_parallel(network: Instance) -> Instance:
     wrapper = old_module(PARALLEL, modules=[("module", network)])
     wrapper.state.update(device_ids=[0, 1], output_device=0, dim=0)
     return wrapper
+
+
+def calling(module: str, name: str, *arguments: object) -> bytes:
+    file = io.BytesIO()
+    Writer(file, modern=True).dump(Call(Class(module, name), arguments))
+    return file.getvalue()
+
+
+MADE = "made-by-the-file"
+HOSTILE = {
+    "os.system": calling("os", "system", f"touch {MADE}"),
+    "posix.system": calling("posix", "system", f"touch {MADE}"),
+    "nt.system": calling("nt", "system", f"touch {MADE}"),
+    "subprocess.Popen": calling("subprocess", "Popen", ["touch", MADE]),
+    "builtins.eval": calling("builtins", "eval", f"open({MADE!r}, 'w')"),
+    "builtins.exec": calling("__builtin__", "exec", f"open({MADE!r}, 'w')"),
+    "builtins.open": calling("io", "open", MADE, "w").replace(b"cio\n", b"cbuiltins\n"),
+    "builtins.__import__": calling("builtins", "__import__", "os"),
+    "builtins.getattr": calling("builtins", "getattr", Class("os", "path"), "sep"),
+    "operator.attrgetter": calling("operator", "attrgetter", "system"),
+    "functools.partial": calling("functools", "partial", Class("os", "system"), f"touch {MADE}"),
+    "importlib.import_module": calling("importlib", "import_module", "os"),
+    "runpy.run_path": calling("runpy", "run_path", "evil.py"),
+    "pickle.loads": calling("pickle", "loads", b"cos\nsystem\n."),
+    "torch.load": calling("torch", "load", "evil.pt"),
+    "torch.serialization.load": calling("torch.serialization", "load", "evil.pt"),
+    "torch.hub.load": calling("torch.hub", "load", "evil/evil", "main"),
+    "torch.serialization.os.system": calling("torch.serialization", "os.system", "touch x"),
+    "torch.storage._load_from_bytes": calling("torch.storage", "_load_from_bytes", b"x"),
+    "numpy.testing._private.utils.runstring": calling(
+        "numpy.testing._private.utils", "runstring", f"open({MADE!r}, 'w')", {}
+    ),
+    "copyreg.add_extension": calling("copy_reg", "add_extension", "os", "system", 1),
+    "pip.main": calling("pip", "main", ["install", "x"]),
+    "os.popen": b"(S'touch " + MADE.encode() + b"'\nios\npopen\n.",
+    "os.spawnlp": b"(cos\nspawnlp\nK\x00S'touch'\no.",
+    "os.execlp": b"\x80\x04\x8c\x02os\x8c\x06execlp\x93\x8c\x05touch\x85R.",
+    "os.kill": b"\x80\x04\x8c\x02os\x8c\x04kill\x93\x8c\x05touch\x85R0N.",
+    "what model.f gives": b"\x80\x02cmodel\nf\n)R)R.",
+}

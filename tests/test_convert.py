@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pickles import (
     CONV,
+    HOSTILE,
     NET,
     PARALLEL,
     Call,
@@ -29,7 +30,6 @@ from pickles import (
     old_parameter,
     old_tensor,
 )
-from test_inert import HOSTILE
 
 import reproductions
 from bench import checkpoint, convert, paper

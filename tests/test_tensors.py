@@ -144,6 +144,13 @@ def test_storages_of_other_kinds(kind, words):
         tensors.storage(kind, "1", 4)
 
 
+def test_other_kinds_of_tensors_are_named():
+    with pytest.raises(
+        BenchError, match=r"expected dense tensors .* found torch._utils._rebuild_spa"
+    ):
+        load(rebuilt(1, function="_rebuild_sparse_tensor"))
+
+
 def test_every_dtype_has_the_size_that_torch_says():
     for name, size in ITEM_BYTES.items():
         assert torch.empty(0, dtype=getattr(torch, name)).element_size() == size
