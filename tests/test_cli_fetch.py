@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import torch
@@ -14,7 +15,9 @@ import toyweb
 from toypaper.network import Toy
 from web_server import sha256, status
 
-from bench import catalog, pins
+from bench import catalog, pins, record
+
+ROOT = Path(__file__).parent.parent
 
 WEIGHTS = toyweb.saved({"params": toyweb.state_of(1)})
 
@@ -246,3 +249,21 @@ def test_light_commands_import_nothing_heavy(words):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.data
+def test_from_nothing_to_the_committed_row(bench, monkeypatch, server, data, tmp_path):
+    """One clip, fetched and run: the scores are those of the committed record."""
+    rows = []
+    for role in ("GT", "DUF-52L"):
+        for file in sorted((data / "vid4" / role / "city").glob("*.png")):
+            path, content = f"{role}/city/{file.name}", file.read_bytes()
+            server.put(f"/a/b/{toyweb.COMMIT}/{quote(path)}", content)
+            rows.append((role, "city", "a/b", toyweb.COMMIT, path, len(content), sha256(content)))
+    toyweb.with_manifest(monkeypatch, server, tmp_path / "vid4.csv", rows)
+    assert bench("fetch", "duf")[0] == 0
+    assert bench("run", "duf", "--dataset", "vid4", "--clip", "city")[0] == 0
+    (made,) = record.read_all(Path("results"))
+    (kept,) = record.read_all(ROOT / "results", "duf")
+    wanted = next(clip for clip in kept.clips if clip.clip == "city")
+    assert made.clips[0].scores == wanted.scores

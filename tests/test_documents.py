@@ -114,7 +114,7 @@ def test_no_import_runs_upward():
         {"storage"},
         {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest"},
         {"catalog", "locate", "clips", "sample", "score", "restore"}
-        | {"drive", "part", "web", "transfer", "download"}
+        | {"fault", "drive", "part", "web", "transfer", "download"}
         | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
         {"paper", "checkpoint", "record", "pins", "inspection"},
         {"evaluate", "tables", "doctor", "arrival", "wanted", "fetch", "cache"},

@@ -66,7 +66,7 @@ def with_data_set(
         "LR-BI": ("{:04d}.png", 4, 6),
         "SR": ("{}.png", 16, 24),
     }
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for role, (name, height, width) in frames.items():
         for clip, count in CLIPS.items():
             for index in range(count):
@@ -77,13 +77,7 @@ def with_data_set(
     text = "".join(f"{clip}\n" for clip in CLIPS).encode()
     server.put(f"/toy/data/{COMMIT}/list.txt", text)
     rows.append(("list", "", "toy/data", COMMIT, "list.txt", len(text), sha256(text)))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "small.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["role", "clip", "repository", "commit", "path", "bytes", "sha256"])
-        writer.writerows(rows)
-    monkeypatch.setattr(manifest, "FOLDER", folder)
-    monkeypatch.setattr(manifest, "HOST", server.root)
+    with_manifest(monkeypatch, server, folder / "small.csv", rows)
     listed = {"kind": "files", "manifest": "small.csv"}
     described = {
         "title": "Small",
@@ -116,6 +110,19 @@ def with_data_set(
 
     monkeypatch.setattr(catalog, "load", load)
     return small
+
+
+def with_manifest(
+    monkeypatch: pytest.MonkeyPatch, server: Server, path: Path, rows: list[tuple[object, ...]]
+) -> None:
+    """A manifest of these rows in place of the project's, its files on the server."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["role", "clip", "repository", "commit", "path", "bytes", "sha256"])
+        writer.writerows(rows)
+    monkeypatch.setattr(manifest, "FOLDER", path.parent)
+    monkeypatch.setattr(manifest, "HOST", server.root)
 
 
 def picture(height: int, width: int, seed: int) -> bytes:
