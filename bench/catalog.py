@@ -14,6 +14,7 @@ from bench.errors import BenchError, choices
 
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Address = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
 Template = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{clip\}[^{}]*$")]
 
 
@@ -58,6 +59,38 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     where: str
 
 
+class Download(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Something of a data set that can be fetched.
+
+    files, list  the rows of `manifest` that have the `role`: frames of clips, or list files
+    archive      one file at `addresses`, which are tried in order; `bytes` and `sha256` where a
+                 source states them, `about_bytes` where it states a round size
+
+    `into` is the folder below the data set's root, `{clip}` in it the clip's name; `folder` is the
+    root where it is not the data set's first. `degradation` is that of LR frames, and `released`
+    says that these are SR frames of a paper, which only that paper needs.
+    """
+
+    what: str
+    kind: Literal["files", "list", "archive"]
+    manifest: str | None = None
+    role: str | None = None
+    addresses: list[Address] = []
+    bytes: Natural | None = None
+    about_bytes: Natural | None = None
+    sha256: str | None = None
+    folder: str | None = None
+    into: str = ""
+    degradation: str | None = None
+    released: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind == "archive" and not self.addresses:
+            raise ValueError(f"{self.what}: an archive needs addresses")
+        if self.kind != "archive" and not (self.manifest and self.role):
+            raise ValueError(f"{self.what}: {self.kind} need a manifest and a role")
+
+
 class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One data set as datasets.yaml describes it."""
 
@@ -71,6 +104,7 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     layouts: list[Layout]
     licence: str | None
     sources: list[Source]
+    downloads: list[Download] = []
     clips: dict[str, ClipSize] | None = None
     clip_list: ClipList | None = None
     lr_scale: dict[str, int] = {}

@@ -2,21 +2,23 @@
 
 Files are read with `weights_only=True`, always: nothing in them is executed. What a publisher wraps
 around a state dict, puts before its names or calls its tensors differently is written in paper.yaml
-(`wrapper`, `prefix`, `names`) and in the names.yaml beside it.
+(`wrapper`, `prefix`, `names`) and in the names.yaml beside it. Of a pickled network
+(`whole_module`) the state dict is read that `bench.convert` wrote beside it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.resources
+import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench import catalog, paper, storage
+from bench import digests, paper, pins, storage
+from bench.digests import Digests
 from bench.errors import BenchError
 from bench.paper import Checkpoint, Paper
 
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Shapes = dict[str, tuple[int, ...]]
+_CONVERTED = ".state.pth"
+# What torch's reader of harmless pickles raises at bytes that are none.
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError),
+    *(TypeError, AttributeError, AssertionError, OverflowError, MemoryError, struct.error),
+)
 
 
 class _Names(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,20 +40,57 @@ class _Names(msgspec.Struct, forbid_unknown_fields=True):
     publishers: dict[str, dict[str, str]]
 
 
-def find(chosen: Paper, name: str) -> Path:
-    """The file of the checkpoint in the cache folder.
+class PickledError(BenchError):
+    """A weight file that needs more than tensors in plain containers to be read."""
 
-    Raises BenchError that says where it is to be had and where to put it.
+
+def place_of(chosen: Paper, name: str) -> Path:
+    """Where the published file of the checkpoint belongs in the cache folder."""
+    return pins.folder() / chosen.name / (chosen.checkpoint(name).file or name)
+
+
+def find(chosen: Paper, name: str) -> Path:
+    """The file of the checkpoint in the cache folder; what was converted from it will do.
+
+    Raises BenchError that says how and where it is to be had.
     """
-    checkpoint = chosen.checkpoint(name)
-    path = catalog.cache_folder() / "checkpoints" / chosen.name / (checkpoint.file or name)
-    if not path.is_file():
-        raise BenchError(
-            f"checkpoint {checkpoint.file} is not on this machine",
-            expected=str(path),
-            todo="put it there from " + ", ".join(checkpoint.sources),
-        )
-    return path
+    checkpoint, path = chosen.checkpoint(name), place_of(chosen, name)
+    if path.is_file():
+        return path
+    if checkpoint.whole_module and converted(path).is_file():
+        return converted(path)
+    places = ", ".join([*checkpoint.sources, *checkpoint.by_hand])
+    command = f"bench fetch {chosen.name}/{name}"
+    raise BenchError(
+        f"checkpoint {checkpoint.file} is not on this machine",
+        expected=str(path),
+        todo=f"run {command}, or get it from {places} and run bench add FILE",
+    )
+
+
+def state(chosen: Paper, name: str) -> str:
+    """What it takes to run the checkpoint on this machine, in a few words."""
+    if not chosen.checkpoint(name).network:
+        return chosen.checkpoint(name).state
+    try:
+        return f"here: {find(chosen, name)}"
+    except BenchError:
+        return f"missing: bench fetch {chosen.name}/{name}"
+
+
+def converted(path: Path) -> Path:
+    """Where the state dict lies that was made of a pickled network."""
+    return path.with_name(f"{path.stem}{_CONVERTED}")
+
+
+def check(path: Path, checkpoint: Checkpoint) -> None:
+    """Raises BenchError where the bytes of the file that `find` gives are not the published ones.
+
+    Of a converted file that is told when it is read.
+    """
+    if not path.name.endswith(_CONVERTED):
+        found = digests.remembered(path, git_blob=bool(checkpoint.git_blob))
+        pins.check(path, checkpoint, found)
 
 
 def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -54,13 +99,27 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises BenchError where the file's SHA-256 is not the known one, where it needs more than
     tensors to be read, or where it has another layout.
     """
+    if path.name.endswith(_CONVERTED):
+        content = load(path)
+        pins.check(path, checkpoint, _origin(path, content))
+        return unwrap(path, content, checkpoint)
+    check(path, checkpoint)
+    if checkpoint.whole_module:
+        return unwrap(path, _converted_content(path, sha256(path)), checkpoint)
+    return unwrap(path, load(path), checkpoint)
+
+
+def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into the file
+    """The content of a weight file, with nothing in it executed.
+
+    Raises BenchError where it is no weight file, or needs more than tensors to be read.
+    """
     import pickle
 
     import torch
 
-    check_hash(path, checkpoint)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         with path.open("rb") as file:
             if file.read(64).lstrip().startswith(b"<"):
@@ -69,26 +128,36 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
                     expected="a PyTorch weight file",
                     todo="open the address in a browser and save the file that it offers",
                 ) from error
-        raise BenchError(
+        raise PickledError(
             f"{path} is more than a state dict",
             expected="tensors in plain containers",
             found=str(error).partition("\n")[0],
-            todo="convert it to a plain state dict without running its code",
+            todo=f"convert it to a plain state dict without running its code: bench convert {path}",
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise BenchError(
             f"cannot read {path}",
             expected="a PyTorch weight file",
             found=str(error).partition("\n")[0],
             todo="fetch it again",
         ) from error
-    if checkpoint.wrapper and isinstance(content, Mapping) and checkpoint.wrapper in content:
-        content = content[checkpoint.wrapper]
+
+
+def unwrap(path: Path, content: object, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The state dict of the checkpoint in the content of a file: wrapper and prefix removed.
+
+    Raises BenchError where there is none.
+    """
+    import torch
+
+    wrapper = "state_dict" if checkpoint.whole_module else checkpoint.wrapper
+    if wrapper and isinstance(content, Mapping) and wrapper in content:
+        content = content[wrapper]
     if not isinstance(content, Mapping) or not any(map(torch.is_tensor, content.values())):
         keys = list(content)[:4] if isinstance(content, Mapping) else type(content).__name__
         raise BenchError(
             f"{path} holds no state dict",
-            expected=f"tensors under {checkpoint.wrapper!r}" if checkpoint.wrapper else "tensors",
+            expected=f"tensors under {wrapper!r}" if wrapper else "tensors",
             found=str(keys),
             todo="use the published file",
         )
@@ -101,6 +170,38 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {_bare(name, checkpoint.prefix): value for name, value in tensors.items()}
 
 
+def _converted_content(path: Path, sha256: str) -> object:
+    """What was made of the pickled network at `path`, if it was made of just this file."""
+    made = converted(path)
+    if not made.is_file():
+        raise BenchError(
+            f"{path} is a pickled network",
+            expected=f"its state dict in {made.name}",
+            todo=f"convert it without running its code: bench convert {path}",
+        )
+    content = load(made)
+    if _origin(made, content).sha256 != sha256:
+        raise BenchError(
+            f"{made} was made of another file",
+            expected=f"SHA-256 {sha256} of {path.name}",
+            found=_origin(made, content).sha256,
+            todo=f"remove it and run bench convert {path}",
+        )
+    return content
+
+
+def _origin(path: Path, content: object) -> Digests:
+    """The digests of the published file that a converted one was made of."""
+    origin = content.get("converted") if isinstance(content, Mapping) else None
+    if not isinstance(origin, Mapping) or not {"sha256", "git_blob"} <= set(origin):
+        raise BenchError(
+            f"{path} does not say what it was made of",
+            expected="a file that bench convert wrote",
+            todo="remove it and convert the published file",
+        )
+    return Digests(0, str(origin["sha256"]), str(origin["git_blob"]))
+
+
 def network(chosen: Paper, name: str, state: Mapping[str, Tensor] | None = None) -> nn.Module:
     """The network of a checkpoint, in eval mode, on the CPU.
 
@@ -111,7 +212,7 @@ def network(chosen: Paper, name: str, state: Mapping[str, Tensor] | None = None)
     checkpoint = chosen.checkpoint(name)
     built = build(chosen, checkpoint)
     if state is not None:
-        wanted, constants = _shapes(built), dict(built.named_buffers())
+        wanted, constants = shapes(built.state_dict()), dict(built.named_buffers())
         best: tuple[int, list[str]] | None = None
         for table in name_tables(chosen, checkpoint):
             renamed = rename(state, table)
@@ -174,30 +275,15 @@ def _bare(name: str, prefix: str) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BenchError(
-            f"cannot read {path}", found=error.strerror or str(error), todo="check the path"
-        ) from error
+    """The SHA-256 of a published file, also where only what was converted from it is here."""
+    if path.name.endswith(_CONVERTED):
+        return _origin(path, load(path)).sha256
+    return digests.remembered(path).sha256
 
 
-def check_hash(path: Path, checkpoint: Checkpoint) -> None:
-    """Raises BenchError where the file's SHA-256 is not the known one."""
-    found = sha256(path)
-    if checkpoint.sha256 and not found.startswith(checkpoint.sha256):
-        raise BenchError(
-            f"{path} is not the published file",
-            expected=f"SHA-256 {checkpoint.sha256}",
-            found=found,
-            todo="fetch it again from " + ", ".join(checkpoint.sources),
-        )
-
-
-def _shapes(built: nn.Module) -> Shapes:
-    return {key: tuple(value.shape) for key, value in built.state_dict().items()}
+def shapes(state: Mapping[str, Tensor]) -> Shapes:
+    """The shape of each tensor of a state."""
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def _check_constants(
@@ -245,7 +331,7 @@ def _misfit(chosen: Paper, name: str, state: Mapping[str, Tensor], faults: list[
         for kind, found in groups.items()
         if found
     ]
-    like = _look_alikes(state)
+    like = [f"{other} {name}" for other, name in look_alikes(shapes(state))]
     return BenchError(
         f"the weights do not fit {chosen.name} {name}",
         expected=f"exactly the tensors of {chosen.checkpoint(name).title}",
@@ -254,20 +340,31 @@ def _misfit(chosen: Paper, name: str, state: Mapping[str, Tensor], faults: list[
     )
 
 
-def _look_alikes(state: Mapping[str, Tensor]) -> list[str]:
-    """The checkpoints of all papers that the state does fit."""
+def look_alikes(found: Shapes) -> list[tuple[str, str]]:
+    """The checkpoints of all papers, as (paper, checkpoint), that the shapes do fit."""
+    return [
+        (other.name, name)
+        for other, name in networks()
+        if not misfit(other, other.checkpoint(name), found)
+    ]
+
+
+def networks() -> list[tuple[Paper, str]]:
+    """Every installed paper's checkpoints that have a network."""
+    return [
+        (other, name)
+        for other in map(paper.load, paper.names())
+        for name, checkpoint in other.checkpoints.items()
+        if checkpoint.network
+    ]
+
+
+def misfit(chosen: Paper, checkpoint: Checkpoint, found: Shapes) -> list[str]:
+    """What keeps tensors of these shapes from fitting the checkpoint, under its best name table."""
     import torch
 
-    shapes = {key: tuple(value.shape) for key, value in state.items()}
-    found = []
-    for other in map(paper.load, paper.names()):
-        for name, checkpoint in other.checkpoints.items():
-            if checkpoint.network is None:
-                continue
-            with torch.device("meta"):
-                built = build(other, checkpoint)
-            wanted, constants = _shapes(built), dict(built.named_buffers())
-            tables = name_tables(other, checkpoint)
-            if any(not _faults(rename(shapes, table), wanted, constants) for table in tables):
-                found.append(f"{other.name} {name}")
-    return found
+    with torch.device("meta"):
+        built = build(chosen, checkpoint)
+    wanted, constants = shapes(built.state_dict()), dict(built.named_buffers())
+    tables = name_tables(chosen, checkpoint)
+    return min((_faults(rename(found, t), wanted, constants) for t in tables), key=len)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cli_run, console
+from bench import cli_fetch, cli_run, console
 from bench.arguments import parser
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     from bench import catalog, locate, paper
+    from bench import checkpoint as checkpoints
 
     papers = []
     for name in paper.names():
@@ -45,7 +46,8 @@ def _list(options: argparse.Namespace) -> int:
             papers.append((name, "", "", 0, str(error)))
             continue
         for checkpoint, described in loaded.checkpoints.items():
-            papers.append((name, checkpoint, described.title, len(loaded.cells), described.state))
+            state = checkpoints.state(loaded, checkpoint)
+            papers.append((name, checkpoint, described.title, len(loaded.cells), state))
     print(console.table(papers, ("paper", "checkpoint", "what", "cells", "state")), end="\n\n")
 
     root = catalog.data_root(options.data_root)
@@ -146,6 +148,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_run.COMMANDS,
+    **cli_fetch.COMMANDS,
     "list": _list,
     "score": _score,
     "report": _report,

@@ -44,7 +44,8 @@ def find(dataset: Dataset, root: Path, only: Sequence[str] = ()) -> Found:
         f"{dataset.title} not found",
         expected=choices({layout.gt for layout in dataset.layouts if layout.gt}),
         found=f"none of them in {', '.join(map(str, bases)) or root}",
-        todo="name its parent folder with --data-root or BENCH_DATA",
+        todo=(f"run bench fetch {dataset.name}, or " if dataset.downloads else "")
+        + "name its parent folder with --data-root or BENCH_DATA",
     )
 
 
@@ -70,7 +71,8 @@ def _find_at(dataset: Dataset, base: Path, only: Sequence[str]) -> Found | None:
         f"{dataset.title} in {base} ({layouts[index].name} layout) lacks {len(lacking)} clips",
         expected=f"{dataset.count} clips",
         found="no " + ", ".join(lacking[:4]) + (", ..." if len(lacking) > 4 else ""),
-        todo="complete the data set",
+        todo="complete the data set"
+        + (f": bench fetch {dataset.name}" if dataset.downloads else ""),
     )
 
 
@@ -91,6 +93,11 @@ def folder_of(base: Path, template: str | None, clip: str) -> Path | None:
 
 def _bases(dataset: Dataset, root: Path) -> list[Path]:
     return [base for base in (root, *(root / name for name in dataset.folders)) if base.is_dir()]
+
+
+def begins(dataset: Dataset, base: Path) -> bool:
+    """Whether folders of the data set's clips begin at `base` in any layout, whole or not."""
+    return any(_begins(dataset, base, layout) for layout in dataset.layouts)
 
 
 def _begins(dataset: Dataset, base: Path, layout: Layout) -> bool:

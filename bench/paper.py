@@ -48,7 +48,10 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Exactly one of these four. For a network: `file` is the published file's name, `wrapper` the key
     that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
     of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
-    be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file.
+    be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file; a
+    `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
+
+    `sources` are addresses, tried in order; `by_hand` are places that only a browser reaches.
     """
 
     title: str
@@ -64,7 +67,9 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     git_blob: str | None = None
     frames: dict[str, list[str]] = {}
     missing: str | None = None
-    sources: list[str] = []
+    sources: list[catalog.Address] = []
+    by_hand: list[str] = []
+    whole_module: bool = False
     sha256: str | None = None
     licence: str | None = None
     note: str | None = None

@@ -149,7 +149,7 @@ def _problem(
         if described.frames and run.dataset not in described.frames:
             return BenchError(f"no frames were released for {run.dataset}")
         if described.network:
-            checkpoint.check_hash(checkpoint.find(chosen, run.checkpoint), described)
+            checkpoint.check(checkpoint.find(chosen, run.checkpoint), described)
         found = locate.find(catalog.get(run.dataset), settings.data_root, clips)
         if described.frames:
             maker.released(described, found, clips, settings)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import slurm_cluster
 from numpy.typing import NDArray
+from web_server import Server
 
 from bench import catalog, cli, frames, paper
 
@@ -120,6 +121,13 @@ def bench(
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A web server on loopback."""
+    with Server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -261,6 +261,18 @@ def test_unknown_names_list_the_choices(tmp_path, clips):
     [
         ({"scored": "most"}, r"datasets.yaml: datasets\.small\.scored: Invalid enum value 'most'"),
         ({"frames": "three"}, "frames: expected `int | null`, found `str`"),
+        (
+            {"downloads": [{"what": "x", "kind": "archive"}]},
+            r"downloads\[0\]: x: an archive needs addresses",
+        ),
+        (
+            {"downloads": [{"what": "x", "kind": "files", "role": "GT"}]},
+            r"downloads\[0\]: x: files need a manifest and a role",
+        ),
+        (
+            {"downloads": [{"what": "x", "kind": "archive", "addresses": ["Baidu 1"]}]},
+            r"downloads\[0\].addresses\[0\]: .*matching regex",
+        ),
         ({"sixe": 1}, "datasets.small: .*unknown field `sixe`"),
         ({"clips": {"a": {}, "b": {"width": "x"}}}, r"datasets\.small\.clips\.b\.width: expected"),
         ({"clips": None}, "exactly one of clips and clip_list"),

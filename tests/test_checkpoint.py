@@ -146,7 +146,9 @@ def test_files_that_are_not_state_dicts(tmp_path, state):
 
     expect("cannot read .*No such file")
     torch.save({"state_dict": Evil()}, file)
-    expect("is more than a state dict.*convert it to a plain state dict without running its")
+    expect(
+        "is more than a state dict.*convert it to a plain state dict without running its code: ben"
+    )
     assert not Path("pwned").exists()
     torch.save({"params": {}}, file)
     expect(r"holds no state dict: expected tensors under 'state_dict', found \['params'\]")
@@ -170,12 +172,14 @@ def test_a_network_runs_end_to_end(bench, monkeypatch, state):
     words = ("run", "tdan", "--checkpoint", "bix4", "--dataset", "sample", "--clip", "pan")
     code, _, err = bench(*words)
     assert code == 2
-    assert f"is not on this machine: expected {file}; put it there from https://download" in err
+    assert f"is not on this machine: expected {file}; run bench fetch tdan/bix4, or get it" in err
     torch.save({"state_dict": {f"generator.{k}": v for k, v in state.items()}}, file)
     code, _, err = bench(*words)
     assert code == 2
     assert "is not the published file" in err
-    known = msgspec.structs.replace(loaded, checkpoints={"bix4": described(file)}, cells=[])
+    known = msgspec.structs.replace(
+        loaded, checkpoints={"bix4": described(file)}, cells=[], references={}
+    )
     monkeypatch.setattr(paper, "load", lambda _: known)
     code, _, err = bench(*words, "--device", "cpu")
     assert (code, err) == (0, "")

@@ -16,6 +16,7 @@ from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "run", "score", "report", "doctor"]
+COMMANDS += ["fetch", "add", "inspect", "convert", "cache"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

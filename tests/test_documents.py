@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import bench as package
+import reproductions
 from bench import frames, sample
 from bench.arguments import parser
 
@@ -55,7 +56,10 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 9
+    assert len(commands) == 17
+    state = reproductions.network("psrt", "reds").state_dict()
+    torch.save({"params": state}, "WEIGHTS.pth")
+    torch.save(torch.nn.Linear(2, 2), "MODEL.pt")
     for command in commands:
         words = shlex.split(command)[1:]
         parser().parse_args(words)
@@ -63,7 +67,9 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
             bench("report")
         if "DATA" in words and words[0] == "run":
             continue  # needs the real frames: test_cli runs these two on them
-        code, _, err = bench(*[w.replace("vid4", "sample").replace("city", "pan") for w in words])
+        if words[0] != "fetch":
+            words = [word.replace("vid4", "sample").replace("city", "pan") for word in words]
+        code, _, err = bench(*words)
         assert (code, err) == (0, ""), command
 
 
@@ -106,14 +112,17 @@ def test_no_import_runs_upward():
     floors = [
         {"errors"},
         {"storage"},
-        {"protocol", "metrics", "degrade", "frames"},
-        {"catalog", "locate", "clips", "sample", "score", "restore"},
+        {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest"},
+        {"catalog", "locate", "clips", "sample", "score", "restore"}
+        | {"fault", "drive", "part", "web", "transfer", "download"}
+        | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
         {"provenance", "tiles", "runtime"},
-        {"paper", "checkpoint", "record", "journal"},
+        {"paper", "checkpoint", "record", "journal", "pins", "inspection"},
         {"maker"},
-        {"plan", "evaluate", "resume", "engine", "slurm", "tables", "doctor", "verify"},
+        {"plan", "evaluate", "resume", "engine", "slurm", "tables", "doctor", "verify"}
+        | {"arrival", "wanted", "fetch", "cache"},
         {"console"},
-        {"arguments", "cli", "cli_run"},
+        {"arguments", "cli", "cli_run", "cli_fetch"},
         {"__main__"},
     ]
     level = {name: i for i, floor in enumerate(floors) for name in floor}

@@ -77,7 +77,7 @@ def test_the_wheel_holds_code_and_data(installed):
     ).strip()
     assert Path(site).is_relative_to(installed.parent)
     assert (Path(site) / "datasets.yaml").read_bytes() == (ROOT / "datasets.yaml").read_bytes()
-    for file in ROOT.glob("reproductions/*/paper.yaml"):
+    for file in [*ROOT.glob("reproductions/*/paper.yaml"), *ROOT.glob("bench/manifests/*.csv")]:
         copy = Path(site).parent / file.relative_to(ROOT)
         assert copy.read_bytes() == file.read_bytes()
 
