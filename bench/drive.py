@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -30,15 +31,12 @@ class Page(NamedTuple):
 def read_page(address: str, text: str) -> Page:
     """What the page at an address says."""
     reader = _Reader()
-    reader.feed(text)
-    reader.close()
-    said = " ".join(reader.text.lower().split())
-    confirm = None
-    if reader.action is not None:
-        parts = urlsplit(urljoin(address, reader.action))
-        query = urlencode(dict(parse_qsl(parts.query)) | reader.hidden)
-        confirm = urlunsplit(parts._replace(query=query))
-    return Page(" ".join(reader.title.split()), confirm, any(words in said for words in _QUOTA))
+    with suppress(AssertionError):  # of the parser, on declarations that are none
+        reader.feed(text)
+        reader.close()
+    said = " ".join("".join(reader.text).lower().split())
+    title = " ".join("".join(reader.title).split())
+    return Page(title, reader.confirm(address), any(words in said for words in _QUOTA))
 
 
 class _Reader(HTMLParser):
@@ -46,7 +44,8 @@ class _Reader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.title = self.text = ""
+        self.title: list[str] = []
+        self.text: list[str] = []
         self.action: str | None = None
         self.hidden: dict[str, str] = {}
         self._titled = self._asked = False
@@ -67,9 +66,21 @@ class _Reader(HTMLParser):
             self._asked = False
 
     def handle_data(self, data: str) -> None:
-        self.text += data + " "
+        self.text += [data, " "]
         if self._titled:
-            self.title += data
+            self.title.append(data)
+
+    def confirm(self, address: str) -> str | None:
+        """The address that the form of a page at `address` leads to."""
+        if self.action is None:
+            return None
+        try:
+            parts = urlsplit(urljoin(address, self.action))
+        except ValueError:
+            return None
+        return urlunsplit(
+            parts._replace(query=urlencode(dict(parse_qsl(parts.query)) | self.hidden))
+        )
 
 
 def in_folder(address: str, timeout_s: float) -> str:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from bench import addresses, drive
@@ -120,7 +121,7 @@ def _retry_after(text: str | None) -> float | None:
         date = email.utils.parsedate_to_datetime(text)
     except ValueError:
         return None
-    return max(0.0, date.timestamp() - time.time())
+    return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - time.time())
 
 
 def confirmed(page: drive.Page, address: str, source: addresses.Source) -> str:

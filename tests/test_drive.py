@@ -270,6 +270,10 @@ def test_a_page_is_read_however_badly_it_is_written():
     broken = drive.read_page("https://a/b", "<title>Oh\n no<form id=download-form action=c><input")
     assert broken.title.startswith("Oh no")
     assert drive.read_page("https://a/b", "<p>quota EXCEEDED</p>").quota
+    assert drive.read_page("https://a/b", "<title>Oh</title><![odd[<p>").title == "Oh"
+    nowhere = CONFIRM.format(action="https://[half", file="F")
+    assert drive.read_page("https://a/b", nowhere).confirm is None
+    assert drive.read_page("https://a/b", "x<b>" * 250_000).title == ""  # and that at once
 
 
 def test_the_address_to_confirm_keeps_its_own_query():
