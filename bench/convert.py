@@ -263,14 +263,10 @@ def _check_size(views: Mapping[str, View], source: int) -> None:
 
 def _tensors(views: Mapping[str, View], saved: Saved) -> dict[str, Tensor]:
     """The views as tensors that own their elements, one for each distinct view."""
-    stored: dict[tuple[str, str], Tensor] = {}
-    made: dict[View, Tensor] = {}
-    for view in views.values():
-        place = view.key, view.dtype
-        if place not in stored:
-            stored[place] = _flat(saved.data[view.key], view.dtype)
-        if view not in made:
-            made[view] = _seen(stored[place], view)
+    distinct = set(views.values())
+    places = {(view.key, view.dtype) for view in distinct}
+    stored = {(key, dtype): _flat(saved.data[key], dtype) for key, dtype in places}
+    made = {view: _seen(stored[view.key, view.dtype], view) for view in distinct}
     return {name: made[view] for name, view in views.items()}
 
 

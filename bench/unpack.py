@@ -93,6 +93,7 @@ class _Plan:
     ) -> None:
         self.archive = archive
         self.folder = folder
+        self.longest = _LONGEST_PATH - len(os.fsencode(folder))
         self.strip = strip
         self.max_bytes = max_bytes
         self.max_files = max_files
@@ -150,7 +151,7 @@ class _Plan:
             raise self.refused(entry, f"nothing left of it without its first {self.strip} parts")
         kept = parts[self.strip :]
         longest = max((len(os.fsencode(part)) for part in kept), default=0)
-        if longest > _LONGEST_PART or len(os.fsencode(self.folder / name)) > _LONGEST_PATH:
+        if longest > _LONGEST_PART or len(os.fsencode(name)) > self.longest:
             raise self.refused(entry, "too long a name")
         return kept
 

@@ -167,6 +167,20 @@ def test_hostile_archives_change_nothing_anywhere(form, name, exists, tmp_path):
     assert not Path("/evil-of-a-test").exists()
 
 
+@pytest.mark.parametrize("form", ["zip", "7z"])
+def test_what_is_listed_is_refused_before_anything_is_unpacked(form):
+    archive = make(form, [Member("good"), Member("../evil")])
+    told: list[int] = []
+    with pytest.raises(BenchError, match="a path that leads upward"):
+        unpack(archive, TARGET, progress=lambda done, _: told.append(done))
+    assert not told
+    tar = make("tar", [Member("good"), Member("../evil")])
+    with pytest.raises(BenchError, match="a path that leads upward"):
+        unpack(tar, TARGET, progress=lambda done, _: told.append(done))
+    assert told == [1]  # into the temporary folder, which is gone
+    assert not names(TARGET.parent)
+
+
 def test_bytes_that_are_no_text_are_refused():
     with tarfile.open("a.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1") as archive:
         archive.addfile(tarfile.TarInfo("caf\u00e9"))
