@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     problem: BenchError | None = None
 
 
-class _StopError(BaseException):
+class _StopError(KeyboardInterrupt):
     """Raised in the threads that download when the user has interrupted the command."""
 
 
@@ -51,7 +51,7 @@ def fetch(
     """
     ready = [item for item in items if not item.problem]
     if not offline:
-        check_space([part for item in ready for part in item.missing])
+        check_space(ready)
     batch = _Batch(progress, offline)
     with ThreadPoolExecutor(_WORKERS) as pool:
         try:
@@ -66,15 +66,25 @@ def fetch(
             raise
 
 
-def check_space(parts: Sequence[Part]) -> None:
-    """Raises BenchError where a disk has less room than the missing files are known to need."""
+def check_space(items: Sequence[Item]) -> None:
+    """Raises BenchError where a disk has less room than the missing files are known to need.
+
+    An archive lies there packed and unpacked for a while.
+    """
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
-    for part in parts:
-        place = next(folder for folder in part.target.parents if folder.exists())
+    sizes = [(part.target, part.expected.size) for item in items for part in item.missing]
+    for item in items:
+        if item.kind == "archive" and item.state == "missing":
+            unpacked = [
+                (part.target, item.bytes) for part in item.missing if not part.expected.size
+            ]
+            sizes += [*unpacked, (item.folder, item.bytes)]
+    for target, size in sizes:
+        place = next(folder for folder in target.parents if folder.exists())
         device = place.stat().st_dev
         places[device] = place
-        needed[device] = needed.get(device, _MARGIN_BYTES) + (part.expected.size or 0)
+        needed[device] = needed.get(device, _MARGIN_BYTES) + (size or 0)
     for device, place in places.items():
         free = shutil.disk_usage(place).free
         if needed[device] > free:
@@ -118,6 +128,7 @@ class _Batch:
                 part.expected,
                 progress=on_bytes,
                 offline=self.offline,
+                pause=self._pause,
             )
         except BenchError as error:
             self._failed.add(id(item))
@@ -125,7 +136,14 @@ class _Batch:
         except OSError as error:
             self._failed.add(id(item))
             return BenchError(f"cannot fetch {part.target.name}", found=str(error))
+        except BaseException:
+            self.stop.set()
+            raise
         return None
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise _StopError
 
 
 def _outcome(item: Item, jobs: Sequence[Future[BenchError | None]], data_root: Path) -> Outcome:

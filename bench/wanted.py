@@ -60,7 +60,8 @@ class Item(NamedTuple):
     @property
     def missing(self) -> list[Part]:
         """The files that are not here."""
-        return [part for part in self.parts if not part.here] if self.state == "missing" else []
+        wanted_now = self.state == "missing" and not self.problem
+        return [part for part in self.parts if not part.here] if wanted_now else []
 
 
 class Selection(NamedTuple):

@@ -5,6 +5,7 @@ import io
 import shutil
 import socket
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -224,6 +225,40 @@ def test_an_interruption_ends_every_download(monkeypatch, server, toy, tmp_path)
     assert [o.problem for o in get("small", root=tmp_path)] == [None, None]
 
 
+def test_an_interruption_ends_a_long_pause(monkeypatch, server, toy, tmp_path):
+    """The server asks one file to come back in a minute; the user presses Ctrl-C meanwhile."""
+    toyweb.with_data_set(monkeypatch, server, tmp_path / "manifests")
+    path = f"/toy/data/{toyweb.COMMIT}/data/GT/left/Frame%200.png"
+    server.scripts[path] = [status(429, {"Retry-After": "60"})]
+
+    def interrupt(*_: int) -> None:
+        while not server.count(path):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        get("small", root=tmp_path, progress=interrupt)
+    assert time.monotonic() - begun < 30
+
+
+def test_an_archive_needs_room_twice(archived, monkeypatch, tmp_path):
+    small = archived(b"", about_bytes=5 * 10**9)
+    usage = shutil.disk_usage(tmp_path)
+    assert small.downloads[0].about_bytes
+    for free, enough in ((9 * 10**9, False), (11 * 10**9, True)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        items = wanted.wanted(["small"], tmp_path, LARGE)
+        if enough:
+            fetch.check_space(items)
+        else:
+            with pytest.raises(
+                BenchError, match=r"too small: expected 10.07 GB, found 9.00 GB free"
+            ):
+                fetch.check_space(items)
+
+
 def zipped(**files: bytes) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
@@ -243,9 +278,9 @@ def clips(gt: str, lr: str) -> dict[str, bytes]:
 
 @pytest.fixture
 def archived(monkeypatch, server, tmp_path):
-    def put(content: bytes) -> catalog.Dataset:
+    def put(content: bytes, **about: int) -> catalog.Dataset:
         address = server.put("/set.zip", content)
-        download = {"what": "all", "kind": "archive", "addresses": [address]}
+        download = {"what": "all", "kind": "archive", "addresses": [address], **about}
         return toyweb.with_data_set(monkeypatch, server, tmp_path / "manifests", download)
 
     return put

@@ -107,6 +107,10 @@ def broken(tmp_path, **change) -> Path:
         ({"cells__1__source": "there"}, "one of here, found source 'there'"),
         ({"cells__1__checkpoint": "best"}, "found checkpoint 'best'"),
         ({"cells__1__protocol": "y9"}, "one of fixed, .* found protocol 'y9'"),
+        (
+            {"checkpoints__released__sources": ["Google Drive 1x"]},
+            r"checkpoints.released.sources\[0\]: .*matching regex",
+        ),
         ({"cells__1__sourse": "x"}, r"cells\[1\]: .*unknown field `sourse`"),
         (
             {"checkpoints__good__missing": "both"},
