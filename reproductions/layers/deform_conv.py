@@ -63,28 +63,46 @@ def deform_conv2d(
     and BasicSR agree (BasicSR/basicsr/ops/dcn/src/deform_conv_cuda_kernel.cu:209-228).
     """
     grid = _grid(x, offset, weight, mask, _pair(stride), _pair(padding), _pair(dilation), border)
+    moved = torch.unflatten(offset, 1, (-1, 2)).permute(2, 0, 3, 4, 1)
+    scale = None if mask is None else mask.permute(0, 2, 3, 1)
+    return _convolve(x, moved, scale, weight, bias, grid)
+
+
+def _convolve(  # noqa: PLR0917 - a convolution's tensors
+    x: Tensor,
+    moved: Tensor,
+    scale: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    grid: Grid,
+) -> Tensor:
+    """Gives the deformable convolution of `x`.
+
+    moved: offsets along y and x, (2, n, out_h, out_w, groups * taps), any strides. scale: the
+    mask, likewise.
+    """
     pixels = sampling.pixel_table(x, grid)
     kernel = _kernel_matrix(weight, grid)
-    places = sampling.places(grid, torch.promote_types(offset.dtype, torch.float32), x.device)
+    places = sampling.places(grid, torch.promote_types(moved.dtype, torch.float32), x.device)
 
     def result(
-        band: _Band, pixels: Tensor, offset: Tensor, mask: Tensor | None, kernel: Tensor
+        band: _Band, pixels: Tensor, moved: Tensor, scale: Tensor | None, kernel: Tensor
     ) -> Tensor:
-        return _apply_kernel(_columns(pixels, offset, mask, places, band), kernel, grid)
+        return _apply_kernel(_columns(pixels, moved, scale, places, band), kernel, grid)
 
-    tensors = (x, offset, weight, bias, mask)
+    tensors = (x, moved, weight, bias, scale)
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         # A checkpoint keeps nothing for the way back but what all bands share.
         track = partial(checkpoint, result, use_reentrant=False, preserve_rng_state=False)
         items = [
-            torch.cat([track(band, pixels, offset, mask, kernel) for band in bands], dim=2)
+            torch.cat([track(band, pixels, moved, scale, kernel) for band in bands], dim=2)
             for bands in _bands(grid, x.device.type)
         ]
         out = torch.cat(items)
     else:
         out = _empty_output(x, len(weight), grid)
         for band in chain.from_iterable(_bands(grid, x.device.type)):
-            columns = _columns(pixels, offset, mask, places, band)
+            columns = _columns(pixels, moved, scale, places, band)
             _apply_kernel(columns, kernel, grid, out[band.items, :, band.pixels])
     if bias is not None:
         out = out + bias[:, None] if out.requires_grad else out.add_(bias[:, None])
@@ -125,13 +143,13 @@ class DeformConv(nn.Module):
 
     def forward(self, x: Tensor, offset_features: Tensor) -> Tensor:
         """Gives (n, channels, h, w): `x` sampled where `offset_features` say; same shapes."""
-        channels: Tensor = self.conv_offset(offset_features)
-        offset, mask = channels[:, : self.offset_channels], None
-        if self.mask_channels:
-            mask = channels[:, self.offset_channels :].sigmoid()
-        return deform_conv2d(
-            x, offset, self.weight, self.bias, mask=mask, padding=1, border=self.border
-        )
+        n, channels, h, w = x.shape
+        groups = self.offset_channels // 18
+        grid = Grid(n, channels, h, w, h, w, deformable_groups=groups, border=self.border)
+        runs = sampling.offsets(self.conv_offset, offset_features, groups, 9, "group, tap")
+        moved = torch.unflatten(runs[..., : self.offset_channels], 3, (2, -1))
+        scale = runs[..., self.offset_channels :].sigmoid() if self.mask_channels else None
+        return _convolve(x, moved.permute(3, 0, 1, 2, 4), scale, self.weight, self.bias, grid)
 
 
 def _kernel_matrix(weight: Tensor, grid: Grid) -> Tensor:
@@ -178,22 +196,25 @@ def _bands(grid: Grid, device: str) -> Iterator[list[_Band]]:
 
 def _columns(
     pixels: Tensor,
-    offset: Tensor,
-    mask: Tensor | None,
+    moved: Tensor,
+    scale: Tensor | None,
     places: Places,
     band: _Band,
 ) -> Tensor:
     """Gives the samples of a band, (items, rows * out_w, groups * taps * channels of a group)."""
-    # (n, groups * taps, 2, rows, w) -> (2, n, rows, w, groups * taps), in one copy. Positions need
-    # float32 even where the picture is in half precision, which skips whole numbers beyond 2048.
-    moved = torch.unflatten(offset[band.items, :, band.rows], 1, (-1, 2)).permute(2, 0, 3, 4, 1)
-    dy, dx = moved.to(places.y.dtype).contiguous()
-    scale = None
-    if mask is not None:
-        scale = mask[band.items, :, band.rows].permute(0, 2, 3, 1).to(places.y.dtype).contiguous()
+    # Positions need float32 even where the picture is in half precision, which skips whole numbers
+    # beyond 2048.
+    dy, dx = _along_samples(moved[:, band.items, band.rows].to(places.y.dtype))
+    if scale is not None:
+        scale = _along_samples(scale[band.items, band.rows].to(places.y.dtype))
     start = places.start[band.items]
     samples = sampling.corners(dy, dx, scale, places, start, band.rows).read(pixels)
     return samples.view(len(dy), -1, places.grid.channels * places.grid.taps)
+
+
+def _along_samples(x: Tensor) -> Tensor:
+    """Gives `x` with the samples of a pixel, its last axis, side by side in memory."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _apply_kernel(columns: Tensor, kernel: Tensor, grid: Grid, out: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 Border = Literal["fade", "hold"]
@@ -97,6 +97,23 @@ class Corners(NamedTuple):
         return functional.embedding_bag(
             pixels.view(-1), table, bags, mode="sum", per_sample_weights=weights.view(-1)
         )
+
+
+def offsets(conv: nn.Conv2d, x: Tensor, groups: int, taps: int, order: Order) -> Tensor:
+    """Gives what a layer of offsets makes of `x`, (n, c, h, w), as (n, h, w, runs * groups * taps).
+
+    conv: 3x3, of which the first 2 * groups * taps outputs are offsets, ordered (group, tap, axis)
+    with axis 0 for y, and any others groups * taps masks, ordered (group, tap). Given are runs of
+    channels in `order`: y and x, in pixels, and where there is one the mask as it is. The rows of
+    the weight are reordered, which is cheaper than to reorder what it gives.
+    """
+    number = torch.arange(len(conv.weight), device=conv.weight.device)
+    moved, mask = number.tensor_split([2 * groups * taps])
+    # (runs, groups, taps).
+    runs = torch.cat((moved.view(groups, taps, 2).permute(2, 0, 1), mask.view(-1, groups, taps)))
+    rows = (runs if order == "group, tap" else runs.transpose(1, 2)).flatten()
+    bias = conv.bias if conv.bias is None else conv.bias[rows]
+    return functional.conv2d(x, conv.weight[rows], bias, padding=1).permute(0, 2, 3, 1)
 
 
 def pixel_table(x: Tensor, grid: Grid) -> Tensor:

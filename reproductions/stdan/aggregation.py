@@ -31,14 +31,12 @@ _BAND_SAMPLES_ELSEWHERE = 2 * 1024 * 1024
 
 
 class Look(NamedTuple):
-    """What the pixels of some rows of a query frame find in m key frames."""
+    """What the pixels of a query frame find in m key frames."""
 
-    kept: Corners
-    """Where they read, (m, rows, w, kept, groups, 4); the weights are those of sampling alone."""
-    weight: Tensor
-    """Softmax over the kept places, (m, rows, w, kept)."""
+    value: Tensor
+    """Weighted sum of the kept values, (m, h, w, e)."""
     score: Tensor
-    """How well the key frames fit, before the softmax over frames, (m, rows, w)."""
+    """How well the key frames fit: the query times the same sum of keys, (m, h, w)."""
 
 
 class Frames(NamedTuple):
@@ -101,13 +99,13 @@ class FeatureAggregation(nn.Module):
 
     def aggregate(self, frames: Frames, query: int, keys: Sequence[int]) -> Tensor:
         """Gives what a query frame, by number, finds in key frames, (h, w, e)."""
-        offsets = self.deformable_corr.offsets(frames, query, keys)
-        return torch.cat(
-            [
-                _weigh(self.deformable_corr.look(frames, query, keys, offsets, rows), frames)
-                for rows in _bands(offsets)
-            ]
-        )
+        # On a CPU a key frame at a time: what is made of it stays in the cache.
+        step = 1 if frames.query.device.type == "cpu" else len(keys)
+        runs = [keys[i : i + step] for i in range(0, len(keys), step)]
+        looks = [self.deformable_corr(frames, query, run) for run in runs]
+        weight = torch.cat([look.score for look in looks]).softmax(dim=0)
+        value = torch.cat([look.value for look in looks])
+        return (value * weight[..., None]).sum(dim=0)
 
 
 class PixelMaps(nn.Module):
@@ -143,45 +141,45 @@ class DeformableCorrelation(nn.Module):
         """Gives what frames add to the first layer as query frame, and as key frame."""
         return self.offset_conv1.first(query), self.offset_conv1.second(key)
 
+    def forward(self, frames: Frames, query: int, keys: Sequence[int]) -> Look:
+        """Gives what a query frame finds in m key frames; all by number."""
+        offsets = self.offsets(frames, query, keys)
+        bands = [self.look(frames, query, keys, offsets, rows) for rows in _bands(offsets)]
+        return Look(*(torch.cat(parts, dim=1) for parts in zip(*bands, strict=True)))
+
     def offsets(self, frames: Frames, query: int, keys: Sequence[int]) -> Tensor:
         """Gives offsets and masks in m key frames, (m, h, w, 3 * taps * groups).
 
         Three runs of channels, each ordered (tap, group): y and x, in pixels, and the mask before
         its sigmoid.
         """
-        x = _leaky(frames.as_query[query : query + 1] + frames.as_key[list(keys)])
-        x = _leaky(self.offset_conv2(x))
+        # Added pair by pair: indexing by a list would leave channels last.
+        x = torch.cat([frames.as_query[query : query + 1] + frames.as_key[i : i + 1] for i in keys])
+        x = _leaky(self.offset_conv2(_leaky(x)))
         conv = cast("nn.Conv2d", self.dcn_attention.conv_offset_mask)
-        # Officially offsets are ordered (group, tap, axis) and masks (group, tap). The rows of the
-        # weight are cheaper to reorder than what it gives.
-        number = torch.arange(len(conv.weight), device=conv.weight.device)
-        moved, mask = number.tensor_split([2 * TAPS * self.groups])
-        moved = moved.view(self.groups, TAPS, 2).permute(2, 1, 0)
-        order = torch.cat((moved.flatten(), mask.view(self.groups, TAPS).t().flatten()))
-        bias = conv.bias if conv.bias is None else conv.bias[order]
-        return functional.conv2d(x, conv.weight[order], bias, padding=1).permute(0, 2, 3, 1)
+        return sampling.offsets(conv, x, self.groups, TAPS, "tap, group")
 
     def look(
         self, frames: Frames, query: int, keys: Sequence[int], offsets: Tensor, rows: slice
     ) -> Look:
-        """Gives what the pixels of some rows find; offsets: of `offsets`."""
+        """Gives what the pixels of some rows find, (m, rows, w, ...); offsets: of `offsets`."""
         corners = self.corners(frames, keys, offsets, rows)
-        m, height, width, _, _ = corners.pixels.shape
+        m, height, width, samples, _ = corners.pixels.shape
         sampled = corners.read(frames.keys).view(m, height, width, TAPS, -1)
-        relevance = torch.matmul(sampled, frames.query[query, rows, :, :, None]).squeeze(-1)
+        # Of these the product and the sum take a fourth of the time of a matrix product.
+        relevance = (sampled * frames.query[query, rows, :, None]).sum(dim=-1)
         top = relevance.topk(KEPT, dim=-1, sorted=False)
         weight = top.values.softmax(dim=-1)
-        # The score is that of the weighted sum of keys, and that is the weighted sum of scores.
+        # The query times a weighted sum of keys is the weighted sum of its products with them.
         score = (top.values * weight).sum(dim=-1)
-        number = torch.arange(0, relevance.numel(), TAPS, device=relevance.device)
-        chosen = (top.indices.view(-1, KEPT) + number[:, None]).flatten()
-        kept = [
-            x.view(relevance.numel(), -1)
-            .index_select(0, chosen)
-            .view(m, height, width, KEPT, self.groups, -1)
-            for x in corners
-        ]
-        return Look(Corners(*kept), weight, score)
+        pixel = torch.arange(0, relevance.numel(), TAPS, device=relevance.device)
+        chosen = (top.indices.view(-1, KEPT) + pixel[:, None]).flatten()
+        of_taps = (relevance.numel(), samples // TAPS * 4)
+        kept = [x.view(of_taps).index_select(0, chosen) for x in corners]
+        share = kept[1] * weight.view(-1, 1)
+        values = Corners(kept[0].view(-1, 4), share.view(-1, 4)).read(frames.values)
+        first, *others = values.view(m, height, width, KEPT, -1).unbind(dim=-2)
+        return Look(sum(others, first), score)
 
     def corners(self, frames: Frames, keys: Sequence[int], offsets: Tensor, rows: slice) -> Corners:
         """Gives the corners of all samples of some rows, (m, rows, w, taps * groups, 4)."""
@@ -189,17 +187,6 @@ class DeformableCorrelation(nn.Module):
         dy, dx, mask = offsets[:, rows].to(places.y.dtype).chunk(3, dim=-1)
         start = places.start[list(keys)]
         return sampling.corners(dy, dx, mask.sigmoid(), places, start, rows)
-
-
-def _weigh(look: Look, frames: Frames) -> Tensor:
-    """Gives the weighted sum of the kept values of all key frames, (rows, w, e)."""
-    weight = look.weight * look.score.softmax(dim=0)[..., None]
-    pixels, weights = look.kept
-    weights = weights * weight[..., None, None]
-    # All that a group of channels of a pixel reads, side by side: (rows, w, groups, m * kept * 4).
-    read = [x.permute(1, 2, 4, 0, 3, 5).flatten(3) for x in (pixels, weights)]
-    rows, width = read[0].shape[:2]
-    return Corners(*read).read(frames.values).view(rows, width, -1)
 
 
 def _bands(offsets: Tensor) -> Iterator[slice]:

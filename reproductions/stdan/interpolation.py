@@ -143,10 +143,11 @@ class HiddenAlignment(nn.Module):
             x, self.fea_L2_conv1, self.fea_L2_conv2, self.fea_L3_conv1, self.fea_L3_conv2
         )
 
-    def forward(self, short_term: Operand, hidden: Tensor) -> Tensor:
-        """Gives (n, c, h, w) of both; short_term: as the first of the pair."""
+    def forward(self, short_term: Tensor, hidden: Tensor) -> Tensor:
+        """Gives (n, c, h, w) of both, which are of this shape too."""
+        first = self.pcd_align.as_first(self.pyramid(short_term))
         second = self.pcd_align.as_second(self.pyramid(hidden))
-        fused: Tensor = self.fusion(self.pcd_align(short_term, second))
+        fused: Tensor = self.fusion(self.pcd_align(first, second))
         return fused
 
 
@@ -171,25 +172,25 @@ class FeatureInterpolation(PairAlignment):
         The passes have the same weights and know nothing of each other: they go side by side.
         """
         n = len(levels[0]) // count
-        earlier, later = slice(0, -n), slice(n, None)
-        # All pairs forward, then all pairs backward.
-        first = self.as_first(levels).items(earlier, later)
-        second = self.as_second(levels).items(later, earlier)
-        short_term: Tensor = self.fusion(self(first, second))
-        as_first = self.pcd_h.pcd_align.as_first(self.pcd_h.pyramid(short_term))
-
+        frames = [slice(i * n, (i + 1) * n) for i in range(count)]
+        as_first, as_second = self.as_first(levels), self.as_second(levels)
         forward: list[Tensor] = []
         backward: list[Tensor] = []
-        hidden = torch.zeros_like(short_term[: 2 * n])
+        hidden = torch.zeros_like(levels[0][: 2 * n])
         for step in range(count - 1):
-            at = [slice(k * n, (k + 1) * n) for k in (step, 2 * (count - 1) - 1 - step)]
-            aligned = self.pcd_h(as_first.items(*at), hidden)
-            now = torch.cat([short_term[run] for run in at])
-            made = self.fusion_1x1(torch.cat((aligned, now), dim=1))
-            hidden = self.conv_h2(_leaky(self.conv_h1(made)))
+            first = as_first.items(frames[step], frames[-1 - step])
+            second = as_second.items(frames[step + 1], frames[-2 - step])
+            made, hidden = self.between(first, second, hidden)
             forward.append(made[:n])
             backward.insert(0, made[n:])
         return forward, backward
+
+    def between(self, first: Operand, second: Operand, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Gives the features between pairs, (n, c, h, w), and the next hidden state."""
+        short_term = self.fusion(self(first, second))
+        aligned = self.pcd_h(short_term, hidden)
+        made = self.fusion_1x1(torch.cat((aligned, short_term), dim=1))
+        return made, self.conv_h2(_leaky(self.conv_h1(made)))
 
 
 def pyramid(
