@@ -106,7 +106,7 @@ def test_no_import_runs_upward():
     floors = [
         {"errors"},
         {"storage"},
-        {"protocol", "metrics", "degrade", "frames"},
+        {"protocol", "metrics", "degrade", "frames", "flops"},
         {"catalog", "locate", "clips", "sample", "score", "restore"},
         {"provenance", "tiles", "runtime"},
         {"paper", "checkpoint", "record", "journal"},
