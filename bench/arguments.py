@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -109,6 +110,19 @@ def parser() -> argparse.ArgumentParser:
     _workers_option(sub)
 
     sub = command(
+        "latency",
+        "what networks cost here: time, memory, FLOPs, with random weights",
+        """\
+                  examples:
+                    bench latency tdan --size 180x320 --frames 7
+                    bench latency edvr --checkpoint l-reds --dtype float16 --device cuda
+                    bench latency --all --size 64x112
+                    bench latency psrt --sweep --size 64x64 --size 96x96 --frames 7 --frames 14""",
+    )
+    _latency_options(sub)
+    _results_option(sub)
+
+    sub = command(
         "report",
         "write the tables of the papers from their records",
         """\
@@ -185,14 +199,7 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
         help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one); repeated, "
         "one process on each",
     )
-    sub.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        default="float32",
-        help="precision of the network (default: float32)",
-    )
-    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
-    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
+    _precision_options(sub)
     sub.add_argument(
         "--chunk",
         type=_count,
@@ -204,6 +211,76 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
         type=_count,
         metavar="N",
         help="cut LR frames into squares of N pixels: less memory, other numbers",
+    )
+
+
+def _precision_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
+    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
+    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
+
+
+def _latency_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("paper", nargs="?", metavar="PAPER", help="may be left out with --all")
+    either = sub.add_mutually_exclusive_group()
+    either.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="C",
+        help="this checkpoint (default: the paper's first with a network); may be repeated",
+    )
+    either.add_argument(
+        "--all",
+        action="store_true",
+        help="every checkpoint with a network; one measurement where they are of one architecture",
+    )
+    sub.add_argument(
+        "--size",
+        type=_size,
+        action="append",
+        metavar="HxW",
+        help="height x width of the LR frames (default: 180x320); may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=_count,
+        action="append",
+        metavar="N",
+        help="LR frames of the clip (default: 7); may be repeated",
+    )
+    sub.add_argument(
+        "--sweep",
+        action="store_true",
+        help="several sizes and clip lengths (--size and --frames, or built-in ones), with plots",
+    )
+    sub.add_argument(
+        "--repeats",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="clips that are measured after the warm-up (default: 10)",
+    )
+    sub.add_argument(
+        "--batch", type=_count, default=1, metavar="N", help="clips at once (default: 1)"
+    )
+    sub.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="where: cpu, cuda, cuda:1 (default: cuda where there is one)",
+    )
+    sub.add_argument("--threads", type=_count, metavar="N", help="threads of the CPU")
+    _precision_options(sub)
+    sub.add_argument(
+        "--channels-last",
+        action="store_true",
+        help="keep weights in channels-last order, which feature maps then follow",
     )
 
 
@@ -225,3 +302,10 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
     return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected height x width such as 180x320, found {text!r}")
+    return int(found[1]), int(found[2])

@@ -55,7 +55,7 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         words = shlex.split(command)[1:]
         parser().parse_args(words)
@@ -111,9 +111,10 @@ def test_no_import_runs_upward():
         {"provenance", "tiles", "runtime"},
         {"paper", "checkpoint", "record", "journal", "hardware"},
         {"maker"},
-        {"plan", "evaluate", "resume", "engine", "tables", "doctor"},
+        {"latency"},
+        {"plan", "evaluate", "resume", "engine", "tables", "doctor", "timing", "growth"},
         {"console"},
-        {"arguments", "cli", "cli_run"},
+        {"arguments", "cli", "cli_run", "cli_latency"},
         {"__main__"},
     ]
     level = {name: i for i, floor in enumerate(floors) for name in floor}
