@@ -23,6 +23,8 @@ SWEEP_FRAMES = (7, 14, 28)
 
 
 def _latency(options: argparse.Namespace) -> int:
+    import msgspec
+
     from bench import growth, latency, storage
     from bench.latency import Options
     from bench.timing import Settings
@@ -39,19 +41,21 @@ def _latency(options: argparse.Namespace) -> int:
     settings = Settings(options.device, options.threads, options.repeats)
     failed, done = False, []
     for group in chosen:
-        found: list[Latency] = []
+        found: dict[str, list[Latency]] = {}
         for shape in _shapes(options, group[0]):
             try:
-                found.append(_measured(group[0], shape, how, settings))
+                measured = _measured(group[0], shape, how, settings)
             except BenchError as error:
                 failed = True
                 print(f"bench: {error}", file=sys.stderr)
-        for paper, name in group:
-            named = [_named(one, paper, name) for one in found]
-            for one in named:
+                continue
+            for paper, name in group:
+                one = msgspec.structs.replace(measured, paper=paper.name, checkpoint=name)
+                found.setdefault(f"{paper.name} {name}", []).append(one)
                 print(f"{paper.name} {name} at {one.size}: {latency.write(options.results, one)}")
-            for file in growth.draw(options.results, named) if options.sweep and named else ():
-                print(f"{paper.name} {name}: {file}")
+        for title, named in found.items():
+            for file in growth.draw(options.results, named) if options.sweep else ():
+                print(f"{title}: {file}")
             done += named
     for frame in latency.data_frames(done).values():
         print()
@@ -117,13 +121,6 @@ def _measured(
     what = f"{paper.name} {name} at {shape.height}x{shape.width}, {shape.frames} frames"
     with console.progress(what, None) as bar:
         return timing.measure(paper, name, shape, options, settings, bar.update)
-
-
-def _named(measured: Latency, paper: Paper, name: str) -> Latency:
-    """The result under the name of another checkpoint of the same architecture."""
-    import msgspec
-
-    return msgspec.structs.replace(measured, paper=paper.name, checkpoint=name)
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"latency": _latency}

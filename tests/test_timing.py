@@ -173,6 +173,7 @@ def test_what_runs_is_in_the_dtype_and_order_asked_for(monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about itself
 def test_compiled():
     measured = measure(options=Options(compiled=True), repeats=1)
     assert measured.options.compiled
