@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -83,15 +84,15 @@ def _time(axes: Axes, found: Along) -> None:
 
 
 def _memory(axes: Axes, found: Along) -> None:
-    known = [one for one in found.measured if one.peak_memory_bytes is not None]
-    places = [found.place(one) for one in known]
-    axes.plot(places, [(one.peak_memory_bytes or 0) / 2**20 for one in known], marker="o")
+    peaks = [(one.peak_memory_bytes or math.nan) / 2**20 for one in found.measured]
+    axes.plot([found.place(one) for one in found.measured], peaks, marker="o")
     _label(axes, found.label, "peak memory (MiB)")
 
 
 def _label(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    if math.isfinite(axes.dataLim.y1):  # memory may be unknown
+        axes.set_xlim(0, 1.05 * axes.dataLim.x1)
+        axes.set_ylim(0, 1.1 * axes.dataLim.y1)
     axes.grid(alpha=0.3)

@@ -268,7 +268,7 @@ def _where(one: Latency) -> str:
     device, packages = one.device, one.provenance.packages
     facts = [
         f"torch {packages.get('torch', 'unknown')}",
-        f"{device.threads} threads of {device.cpu}",
+        f"{device.threads} thread{'s' if device.threads > 1 else ''} of {device.cpu}",
         *([f"CUDA {device.cuda}"] if device.cuda else []),
         *([f"driver {device.driver}"] if device.driver else []),
         *_sensor_words(one.readings),

@@ -152,6 +152,7 @@ def test_the_document_says_what_a_reader_needs(tmp_path, measured):
         "no\nformula counts: aten.cat.",
         "CUDA 13.0, driver 570.1, power cap 700 W",
         "torch's allocator",
+        "1 thread of AMD EPYC",
     ):
         assert words in text or words.replace("\n", " ") in text, words
     assert "resident set" in latency.document("amd-epyc-1-thread", [measured])
