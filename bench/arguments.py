@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
     _runtime_options(sub)
+    _engine_options(sub)
     sub.add_argument(
         "--overwrite",
         choices=("only-missing", "always", "never"),
@@ -81,6 +82,33 @@ def parser() -> argparse.ArgumentParser:
         "have no record at all",
     )
     sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
+    _workers_option(sub)
+
+    sub = command(
+        "verify",
+        "compare a checkpoint's outputs with those that its authors released",
+        """\
+                  examples:
+                    bench verify stdan
+                    bench verify edvr --reference vid4-l --frames ~/EDVR_Vid4""",
+    )
+    sub.add_argument("paper", metavar="PAPER")
+    sub.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="R",
+        help="only this reference of paper.yaml; may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="the frames that the authors released, or a folder of clips of them",
+    )
+    _data_option(sub)
+    _results_option(sub)
+    _runtime_options(sub)
     _workers_option(sub)
 
     sub = command(
@@ -120,7 +148,6 @@ def parser() -> argparse.ArgumentParser:
                     bench latency psrt --sweep --size 64x64 --size 96x96 --frames 7 --frames 14""",
     )
     _latency_options(sub)
-    _results_option(sub)
 
     sub = command(
         "report",
@@ -282,6 +309,39 @@ def _latency_options(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keep weights in channels-last order, which feature maps then follow",
     )
+    _results_option(sub)
+
+
+def _engine_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--engine",
+        choices=("local", "slurm"),
+        default="local",
+        help="local: here (default); slurm: as a job array on the cluster, one clip a task",
+    )
+    sub.add_argument("--partition", metavar="P", help="of Slurm (default: Slurm's own)")
+    sub.add_argument(
+        "--minutes",
+        type=_count,
+        default=240,
+        metavar="N",
+        help="time limit of a Slurm task (default: 240)",
+    )
+    sub.add_argument(
+        "--parallel",
+        type=_count,
+        default=16,
+        metavar="N",
+        help="Slurm tasks that run at once (default: 16)",
+    )
+    sub.add_argument(
+        "--sbatch",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="any other option of sbatch, such as gres=gpu:1; may be repeated",
+    )
 
 
 def _paper_options(sub: argparse.ArgumentParser) -> None:
@@ -309,3 +369,10 @@ def _size(text: str) -> tuple[int, int]:
     if not found:
         raise argparse.ArgumentTypeError(f"expected height x width such as 180x320, found {text!r}")
     return int(found[1]), int(found[2])
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.removeprefix("--").partition("=")
+    if not (name and equals):
+        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, found {text!r}")
+    return name, value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Never
 
 from bench import console
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
-from bench.errors import BenchError
+from bench.errors import BenchError, choices
 
 # Everything else is imported where it is used: `bench --help` must not wait for it.
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.paper import Paper
     from bench.plan import Planned, Selection
     from bench.record import Record
+    from bench.verify import Compared
 
 Todo = list[tuple["Job", list[str]]]
 
@@ -157,6 +158,14 @@ def _engine(options: argparse.Namespace, bar: tqdm[Never]) -> tuple[Engine, bool
     """Where items run, and whether the bar learns of every frame."""
     from bench import engine
 
+    if options.engine == "slurm":
+        from bench import slurm
+
+        how = slurm.Options(
+            options.partition, options.minutes, options.parallel, dict(options.sbatch)
+        )
+        folder = (options.results / ".slurm").absolute()  # shared, as the results are
+        return lambda items: slurm.on_slurm(items, how, folder), False
     if options.device and len(options.device) > 1:
         return lambda items: engine.on_devices(items, options.device), False
     return lambda items: engine.in_process(items, bar.update), True
@@ -197,4 +206,69 @@ def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -
     return any(one.verdict == "differs" for one in judged)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"plan": _plan, "run": _run}
+def _verified(rows: Sequence[Compared]) -> tuple[str, ...]:
+    """One line for the frames of one clip under one measure, the worst of them named."""
+    worst = max(rows, key=lambda row: (not row.agrees, row.beyond, row.difference))
+    agree = sum(row.agrees for row in rows)
+    size = f"{worst.difference:.6f}"
+    if worst.measure == "grey levels":
+        size = f"{worst.difference:.0f}, {worst.beyond:.4%} beyond 1"
+    verdict = "agrees" if agree == len(rows) else "differs"
+    told = (worst.clip, worst.measure, len(rows), size, worst.frame + 1, agree, verdict)
+    return tuple(map(str, told))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from bench import paper, verify
+
+    chosen = paper.load(options.paper)
+    if not chosen.references:
+        raise BenchError(
+            f"{chosen.name} names no released outputs",
+            expected="references in its paper.yaml",
+            todo="compare scores with bench run",
+        )
+    for key in options.reference:
+        if key not in chosen.references:
+            raise BenchError(
+                f"{chosen.name} has no reference {key!r}",
+                expected=choices(chosen.references),
+                todo="choose one of them",
+            )
+    if options.frames and len(options.reference or chosen.references) > 1:
+        raise BenchError(
+            "--frames needs one reference",
+            expected=choices(chosen.references),
+            todo="name one with --reference",
+        )
+    settings, differs, missing = _settings(options), False, 0
+    wanted = options.reference or list(chosen.references)
+    for key in wanted:
+        title = f"{chosen.name} {key}: {chosen.references[key].title}"
+        try:
+            total = verify.frame_count(chosen, key, settings, options.frames)
+            with console.progress(title, total) as bar:
+                rows = verify.verify(
+                    chosen, key, settings, options.results, options.frames, bar.update
+                )
+        except BenchError as error:
+            missing += 1
+            print(f"{title}\nnot verified: {error}\n")
+            continue
+        headers = ("clip", "what", "frames", "largest difference", "at frame", "agree", "verdict")
+        kinds = dict.fromkeys((row.clip, row.measure) for row in rows)
+        lines = [
+            _verified([row for row in rows if (row.clip, row.measure) == kind]) for kind in kinds
+        ]
+        print(f"{title}\n{console.table(lines, headers)}\n")
+        differs = differs or not all(row.agrees for row in rows)
+    if missing == len(wanted):
+        return BAD_INPUT
+    return CHECK_FAILED if differs else FINE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "plan": _plan,
+    "run": _run,
+    "verify": _verify,
+}

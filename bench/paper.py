@@ -121,6 +121,41 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.title}: every row needs {len(self.columns)} entries")
 
 
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Outputs that the authors released, which their checkpoint must give again.
+
+    They are of `dataset` under `degradation` (of `clips`, else of all), or of one clip whose LR
+    frames lie in the first of the folders `lr` that exists below the data root; `every` is 2 where
+    that folder holds every second frame only. They are one of these two:
+
+    frames     folders of SR frames below the data root, `{clip}` being the clip's name; the first
+               that exists counts
+    scores     a CSV file beside paper.yaml with the columns clip and frame (from 1) and, for each
+               entry of `protocols`, psnr_<entry> and ssim_<entry>
+    """
+
+    title: str
+    checkpoint: str
+    source: str
+    dataset: str | None = None
+    degradation: str | None = None
+    clips: list[str] = []
+    lr: list[str] = []
+    every: Literal[1, 2] = 1
+    frames: list[str] = []
+    scores: str | None = None
+    protocols: dict[str, str] = {}
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.dataset) == bool(self.lr) or bool(self.dataset) != bool(self.degradation):
+            raise ValueError("either dataset and degradation or lr must be given")
+        if bool(self.frames) == bool(self.scores) or bool(self.scores) != bool(self.protocols):
+            raise ValueError("either frames or scores and protocols must be given")
+        if self.scores and not self.dataset:
+            raise ValueError("scores need a dataset")
+
+
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A publication: its cells, its checkpoints, the sources of its numbers."""
 
@@ -131,6 +166,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     checkpoints: dict[str, Checkpoint]
     cells: list[Cell]
     context: list[Context] = []
+    references: dict[str, Reference] = {}
     note: str | None = None
     name: str = ""
     package: str = ""
@@ -152,6 +188,24 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                     raise ValueError(
                         f"cells[{number}] ({cell.row}): {choices(choice)}, found {what} {name!r}"
                     )
+        for key, reference in self.references.items():
+            self._check_reference(key, reference)
+
+    def _check_reference(self, key: str, reference: Reference) -> None:
+        known = catalog.load()
+        found = known.get(reference.dataset or "")
+        checks: list[tuple[str, str | None, Collection[str]]] = [
+            ("source", reference.source, self.sources),
+            ("data set", reference.dataset, known),
+            ("checkpoint", reference.checkpoint, self.checkpoints),
+            ("degradation", reference.degradation, found.degradations if found else ()),
+        ]
+        clips = (found.clips if found else None) or reference.clips
+        checks += [("clip", clip, clips) for clip in reference.clips]
+        checks += [("protocol", p, protocol.PROTOCOLS) for p in reference.protocols.values()]
+        for what, name, choice in checks:
+            if name is not None and name not in choice:
+                raise ValueError(f"references.{key}: {choices(choice)}, found {what} {name!r}")
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name."""

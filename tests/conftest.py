@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import slurm_cluster
 from numpy.typing import NDArray
 
 from bench import catalog, cli, frames, paper
@@ -23,6 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (variable, reason) in needs.items():
             if item.get_closest_marker(marker) and not os.environ.get(variable):
                 item.add_marker(pytest.mark.skip(reason=f"{variable} {reason}"))
+        if item.get_closest_marker("slurm") and (reason := slurm_cluster.hindrance()):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -38,6 +41,28 @@ def facts(data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("no collected facts lie beside the real frames")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm_daemons() -> Iterator[slurm_cluster.Cluster]:
+    """One Slurm cluster of four CPUs for all tests that are marked `slurm`."""
+    if reason := slurm_cluster.install():
+        pytest.skip(reason)
+    with slurm_cluster.cluster(cpus=4) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def slurm(
+    slurm_daemons: slurm_cluster.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[slurm_cluster.Cluster]:
+    """The cluster, without jobs; this process and its children submit to it."""
+    for name in [name for name in os.environ if name.startswith(slurm_cluster.FOREIGN)]:
+        monkeypatch.delenv(name)
+    for name, value in slurm_daemons.environment.items():
+        monkeypatch.setenv(name, value)
+    yield slurm_daemons
+    slurm_daemons.cancel_all()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,16 @@ def test_papers_name_what_exists(name):
     for checkpoint in loaded.checkpoints.values():
         if checkpoint.method:
             assert callable(paper.method(checkpoint))
-    context = {row[table.columns.index("source")] for table in loaded.context for row in table.rows}
-    assert {cell.source for cell in loaded.cells} | context == set(loaded.sources)
+    texts = [loaded.note or "", *(table.title for table in loaded.context)]
+    named = {word for text in texts for word in re.findall(r"\(([\w-]+)\)", text)}
+    rows = {
+        row[table.columns.index("source")]
+        for table in loaded.context
+        if "source" in table.columns
+        for row in table.rows
+    }
+    used = {one.source for one in (*loaded.cells, *loaded.references.values())}
+    assert used | rows | (named & set(loaded.sources)) == set(loaded.sources)
 
 
 @pytest.mark.data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 
 import numpy as np
 
@@ -47,3 +48,9 @@ def dying(lr, scale, wanted):
         yield upsample(lr[t], scale)
         if t == 3 and multiprocessing.parent_process():
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def slow(lr, scale, wanted):
+    for t in wanted:
+        time.sleep(0.5)
+        yield upsample(lr[t], scale)
