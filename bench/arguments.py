@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -86,32 +87,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
     _workers_option(sub)
 
-    sub = command(
-        "verify",
-        "compare a checkpoint's outputs with those that its authors released",
-        """\
-                  examples:
-                    bench verify stdan
-                    bench verify edvr --reference vid4-l --frames ~/EDVR_Vid4""",
-    )
-    sub.add_argument("paper", metavar="PAPER")
-    sub.add_argument(
-        "--reference",
-        action="append",
-        default=[],
-        metavar="R",
-        help="only this reference of paper.yaml; may be repeated",
-    )
-    sub.add_argument(
-        "--frames",
-        type=Path,
-        metavar="DIR",
-        help="the frames that the authors released, or a folder of clips of them",
-    )
-    _data_option(sub)
-    _results_option(sub)
-    _runtime_options(sub)
-    _workers_option(sub)
+    _verify_command(command)
 
     sub = command(
         "score",
@@ -138,6 +114,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
     _data_option(sub)
     _workers_option(sub)
+
+    sub = command(
+        "latency",
+        "what networks cost here: time, memory, FLOPs, with random weights",
+        """\
+                  examples:
+                    bench latency tdan --size 180x320 --frames 7
+                    bench latency edvr --checkpoint l-reds --dtype float16 --device cuda
+                    bench latency --all --size 64x112
+                    bench latency psrt --sweep --size 64x64 --size 96x96 --frames 7 --frames 14""",
+    )
+    _latency_options(sub)
 
     sub = command(
         "report",
@@ -170,6 +158,35 @@ def parser() -> argparse.ArgumentParser:
     _data_option(sub)
     _results_option(sub)
     return whole
+
+
+def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = command(
+        "verify",
+        "compare a checkpoint's outputs with those that its authors released",
+        """\
+                  examples:
+                    bench verify stdan
+                    bench verify edvr --reference vid4-l --frames ~/EDVR_Vid4""",
+    )
+    sub.add_argument("paper", metavar="PAPER")
+    sub.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="R",
+        help="only this reference of paper.yaml; may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="the frames that the authors released, or a folder of clips of them",
+    )
+    _data_option(sub)
+    _results_option(sub)
+    _runtime_options(sub)
+    _workers_option(sub)
 
 
 def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -301,14 +318,7 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
         help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one); repeated, "
         "one process on each",
     )
-    sub.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        default="float32",
-        help="precision of the network (default: float32)",
-    )
-    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
-    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
+    _precision_options(sub)
     sub.add_argument(
         "--chunk",
         type=_count,
@@ -321,6 +331,77 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
         metavar="N",
         help="cut LR frames into squares of N pixels: less memory, other numbers",
     )
+
+
+def _precision_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="precision of the network (default: float32)",
+    )
+    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
+    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
+
+
+def _latency_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("paper", nargs="?", metavar="PAPER", help="may be left out with --all")
+    either = sub.add_mutually_exclusive_group()
+    either.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="C",
+        help="this checkpoint (default: the paper's first with a network); may be repeated",
+    )
+    either.add_argument(
+        "--all",
+        action="store_true",
+        help="every checkpoint with a network; one measurement where they are of one architecture",
+    )
+    sub.add_argument(
+        "--size",
+        type=_size,
+        action="append",
+        metavar="HxW",
+        help="height x width of the LR frames (default: 180x320); may be repeated",
+    )
+    sub.add_argument(
+        "--frames",
+        type=_count,
+        action="append",
+        metavar="N",
+        help="LR frames of the clip (default: 7); may be repeated",
+    )
+    sub.add_argument(
+        "--sweep",
+        action="store_true",
+        help="several sizes and clip lengths (--size and --frames, or built-in ones), with plots",
+    )
+    sub.add_argument(
+        "--repeats",
+        type=_count,
+        default=10,
+        metavar="N",
+        help="clips that are measured after the warm-up (default: 10)",
+    )
+    sub.add_argument(
+        "--batch", type=_count, default=1, metavar="N", help="clips at once (default: 1)"
+    )
+    sub.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="where: cpu, cuda, cuda:1 (default: cuda where there is one)",
+    )
+    sub.add_argument("--threads", type=_count, metavar="N", help="threads of the CPU")
+    _precision_options(sub)
+    sub.add_argument(
+        "--channels-last",
+        action="store_true",
+        help="keep weights in channels-last order, which feature maps then follow",
+    )
+    _results_option(sub)
 
 
 def _engine_options(sub: argparse.ArgumentParser) -> None:
@@ -373,6 +454,13 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
     return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected height x width such as 180x320, found {text!r}")
+    return int(found[1]), int(found[2])
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from bench import frames, paper, sample
 from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "plan", "run", "score", "report", "doctor"]
+COMMANDS = ["list", "plan", "run", "verify", "score", "latency", "report", "doctor"]
 COMMANDS += ["fetch", "add", "inspect", "convert", "cache"]
 
 

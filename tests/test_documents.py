@@ -56,7 +56,7 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 17
+    assert len(commands) == 18
     state = reproductions.network("psrt", "reds").state_dict()
     torch.save({"params": state}, "WEIGHTS.pth")
     torch.save(torch.nn.Linear(2, 2), "MODEL.pt")
@@ -112,17 +112,18 @@ def test_no_import_runs_upward():
     floors = [
         {"errors"},
         {"storage"},
-        {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest"},
-        {"catalog", "locate", "clips", "sample", "score", "restore"}
+        {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest", "flops"},
+        {"catalog", "locate", "clips", "sample", "score", "restore", "meter"}
         | {"fault", "drive", "part", "web", "transfer", "download"}
         | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
         {"provenance", "tiles", "runtime"},
-        {"paper", "checkpoint", "record", "journal", "pins", "inspection"},
+        {"paper", "checkpoint", "record", "journal", "hardware", "pins", "inspection"},
         {"maker"},
+        {"latency"},
         {"plan", "evaluate", "resume", "engine", "slurm", "tables", "doctor", "verify"}
-        | {"arrival", "wanted", "fetch", "cache"},
+        | {"timing", "growth", "arrival", "wanted", "fetch", "cache"},
         {"console"},
-        {"arguments", "cli", "cli_run", "cli_fetch"},
+        {"arguments", "cli", "cli_run", "cli_fetch", "cli_latency"},
         {"__main__"},
     ]
     level = {name: i for i, floor in enumerate(floors) for name in floor}
