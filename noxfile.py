@@ -6,7 +6,6 @@ constraints.txt. Words after `--` go to the command of the session.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import nox
@@ -34,24 +33,12 @@ def demo(session: nox.Session) -> None:
         session.run(*run, "--degradation", degradation, *session.posargs)
 
 
-def _for_fetch(words: list[str]) -> list[str]:
-    """Those words for `bench run` that `bench fetch` understands too."""
-    options = ("--data-root", "--checkpoint")
-    pairs = [pair for pair in pairwise(words) if pair[0] in options]
-    joined = [word for word in words if word.startswith(tuple(f"{name}=" for name in options))]
-    return [word for pair in pairs for word in pair] + joined
-
-
 def _add_reproduction(paper: str) -> None:
     @nox.session(name=f"reproduce-{paper}")
     def reproduce(session: nox.Session) -> None:
         # Editable, so that the records carry the commit of this checkout.
         session.install(*PINNED, "-e", ".")
-        # Without network it says what is missing, and what is here is run all the same.
-        wanted = _for_fetch(session.posargs)
-        session.run("bench", "fetch", paper, *wanted, success_codes=[0, 2])
-        session.run("bench", "run", paper, *session.posargs)
-        session.run("bench", "report", paper)
+        session.run("bench", "reproduce", paper, *session.posargs)
 
     reproduce.__doc__ = f"Fetch what {paper} needs, run every cell that can be run, write results/."
 

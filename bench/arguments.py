@@ -41,10 +41,14 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "plan",
-        "every run that a paper's cells need, and whether it can be run",
-        "example: bench plan bicubic --data-root ~/data",
+        "every run that a paper's cells need, what is here, what is measured, how long it takes",
+        """\
+                  examples:
+                    bench plan bicubic --data-root ~/data
+                    bench plan tdan --items""",
     )
     _paper_options(sub)
+    sub.add_argument("--items", action="store_true", help="one line a clip: the unit of work")
 
     _fetch_commands(command)
 
@@ -75,18 +79,9 @@ def parser() -> argparse.ArgumentParser:
         help="frames that the authors released, one folder a clip",
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
-    _runtime_options(sub)
-    _engine_options(sub)
-    sub.add_argument(
-        "--overwrite",
-        choices=("only-missing", "always", "never"),
-        default="only-missing",
-        help="measure what is missing or has changed (default), everything, or only runs that "
-        "have no record at all",
-    )
-    sub.add_argument("--strict", action="store_true", help="exit with 1 if a cell differs")
-    _workers_option(sub)
+    _work_options(sub, strict="exit with 1 if a cell differs")
 
+    _reproduce_command(command)
     _verify_command(command)
 
     sub = command(
@@ -160,6 +155,35 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _reproduce_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = command(
+        "reproduce",
+        "fetch what a paper needs, run every cell that can be run, write its table",
+        """\
+                  examples:
+                    bench reproduce bicubic
+                    bench reproduce tdan --data-root ~/data --device cuda:0 --device cuda:1
+                    bench reproduce edvr --checkpoint m-reds --large --strict""",
+    )
+    _paper_options(sub)
+    _fetch_options(sub)
+    _work_options(sub, strict="exit with 1 unless every cell that can be judged is reproduced")
+
+
+def _work_options(sub: argparse.ArgumentParser, strict: str) -> None:
+    _runtime_options(sub)
+    _engine_options(sub)
+    sub.add_argument(
+        "--overwrite",
+        choices=("only-missing", "always", "never"),
+        default="only-missing",
+        help="measure what is missing or has changed (default), everything, or only runs that "
+        "have no record at all",
+    )
+    sub.add_argument("--strict", action="store_true", help=strict)
+    _workers_option(sub)
+
+
 def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
     sub = command(
         "verify",
@@ -211,16 +235,8 @@ def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser])
         metavar="C",
         help="of a paper, only this checkpoint; may be repeated",
     )
-    sub.add_argument("--no-data", action="store_true", help="of a paper, no data sets")
-    sub.add_argument(
-        "--large", action="store_true", help="data sets of 1 GB and more, or of unknown size, too"
-    )
     sub.add_argument("--dry-run", action="store_true", help="list what would be fetched; no more")
-    sub.add_argument(
-        "--offline",
-        action="store_true",
-        help="use no network (also BENCH_OFFLINE=1): check what is here",
-    )
+    _fetch_options(sub)
     _data_option(sub)
 
     sub = command(
@@ -307,6 +323,18 @@ def _workers_option(sub: argparse.ArgumentParser) -> None:
         type=_count,
         metavar="N",
         help="threads that decode and score (default: one a processor, at most 8)",
+    )
+
+
+def _fetch_options(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--no-data", action="store_true", help="of a paper, no data sets")
+    sub.add_argument(
+        "--large", action="store_true", help="data sets of 1 GB and more, or of unknown size, too"
+    )
+    sub.add_argument(
+        "--offline",
+        action="store_true",
+        help="use no network (also BENCH_OFFLINE=1): check what is here",
     )
 
 

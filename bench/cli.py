@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cli_fetch, cli_latency, cli_run, console
+from bench import cli_fetch, cli_latency, cli_reproduce, cli_run, console
 from bench.arguments import parser
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
@@ -148,6 +148,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_run.COMMANDS,
+    **cli_reproduce.COMMANDS,
     **cli_fetch.COMMANDS,
     **cli_latency.COMMANDS,
     "list": _list,

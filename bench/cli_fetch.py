@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bench.wanted import Item
 
 
-def _fetch(options: argparse.Namespace) -> int:
+def fetch(options: argparse.Namespace) -> int:
+    """Lists and gets what the names need; the exit code."""
     from bench import catalog, wanted
 
     root = catalog.data_root(options.data_root)
@@ -48,7 +49,8 @@ def _fetch(options: argparse.Namespace) -> int:
 def _fetched(items: Sequence[Item], options: argparse.Namespace) -> list[Outcome]:
     from tqdm import tqdm
 
-    from bench import catalog, fetch
+    from bench import catalog
+    from bench.fetch import fetch
 
     known = sum(part.expected.size or 0 for item in items for part in item.missing)
     with tqdm(
@@ -66,7 +68,7 @@ def _fetched(items: Sequence[Item], options: argparse.Namespace) -> list[Outcome
             bar.update(came)
 
         root = catalog.data_root(options.data_root)
-        return fetch.fetch(items, root, progress=on_bytes, offline=options.offline)
+        return fetch(items, root, progress=on_bytes, offline=options.offline)
 
 
 def _report(outcomes: Sequence[Outcome], options: argparse.Namespace) -> int:
@@ -195,7 +197,7 @@ def _cache(options: argparse.Namespace) -> int:
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
-    "fetch": _fetch,
+    "fetch": fetch,
     "add": _add,
     "inspect": _inspect,
     "convert": _convert,

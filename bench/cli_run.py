@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from bench.evaluate import Job
     from bench.maker import Settings
     from bench.paper import Paper
-    from bench.plan import Planned, Selection
+    from bench.plan import Planned, Run, Selection
     from bench.record import Record
     from bench.verify import Compared
 
 Todo = list[tuple["Job", list[str]]]
 
 
-def _selection(options: argparse.Namespace) -> Selection:
+def selection(options: argparse.Namespace) -> Selection:
+    """What of a paper the words of the command choose."""
     from bench.plan import Selection
 
     return Selection(
@@ -40,7 +41,8 @@ def _selection(options: argparse.Namespace) -> Selection:
     )
 
 
-def _settings(options: argparse.Namespace) -> Settings:
+def settings(options: argparse.Namespace) -> Settings:
+    """Where things are and how networks run, by the words of the command."""
     from bench import catalog
     from bench.maker import Settings
 
@@ -59,30 +61,80 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from bench import paper, plan, record
+    from bench import latency, paper, plan, record
 
     chosen = paper.load(options.paper)
-    planned = plan.plan(chosen, _selection(options), _settings(options))
-    measured = {_key(found) for found in record.read_all(options.results, chosen.name)}
-    rows = []
+    planned = plan.plan(chosen, selection(options), settings(options))
+    known = {_key(found): found for found in record.read_all(options.results, chosen.name)}
+    device = latency.device_here(options.results)
+    rows: list[tuple[object, ...]] = []
+    total = 0.0
     for item in planned:
-        run, state = item.run, f"missing: {item.problem.wrong}" if item.problem else "ready"
-        state = f"measured; {state}" if run in measured else state
-        rows.append(
-            (
-                run.checkpoint,
-                run.dataset,
-                run.degradation,
-                item.cells,
-                ", ".join(item.protocols),
-                state,
-            )
-        )
-    headers = ("checkpoint", "data set", "degradation", "cells", "protocols", "state")
+        clips, done = _progressed(item, chosen, known.get(item.run), options)
+        missing = [clip for clip in clips if clip not in done] if clips else None
+        time = _forecast(item.run, chosen, missing, device, options)
+        total += 0 if item.problem else time or 0
+        state = f"missing: {item.problem.wrong}" if item.problem else "ready"
+        count = len(clips) if clips else item.clip_count
+        shared = item.run[1:]
+        if not options.items:
+            cells = (f"{len(done)} of {count}", item.cells, ", ".join(item.protocols))
+            rows.append((*shared, *cells, _duration(time), state))
+            continue
+        for clip in clips or [f"{count} clips"]:
+            one = _forecast(item.run, chosen, [clip] if clips else None, device, options)
+            rows.append((*shared, clip, _duration(one), "measured" if clip in done else state))
+    middle = ["clip"] if options.items else ["measured", "cells", "protocols"]
+    headers = ["checkpoint", "data set", "degradation", *middle, "network time", "state"]
     print(console.table(rows, headers))
     for line in dict.fromkeys(str(item.problem) for item in planned if item.problem):
         print(f"- {line}")
+    if total:
+        print(f"ready and not measured: about {_duration(total)} of network time on {device}")
+    elif any(chosen.checkpoint(item.run.checkpoint).network for item in planned):
+        print(f"network time: not known before bench latency {chosen.name} --all on this machine")
     return FINE
+
+
+def _progressed(
+    item: Planned, chosen: Paper, known: Record | None, options: argparse.Namespace
+) -> tuple[list[str], list[str]]:
+    """The clips of a run, as far as they are known, and those measured by today's code."""
+    from bench import catalog, evaluate, resume
+
+    dataset = catalog.get(item.run.dataset)
+    if item.problem:
+        return list(dataset.clips or ()), []
+    job = evaluate.job(item, chosen, (), settings(options), options.results)
+    clips = job.found.clips
+    return clips, [clip for clip in clips if known and resume.might_be_valid(job, known, clip)]
+
+
+def _forecast(
+    run: Run,
+    chosen: Paper,
+    clips: Sequence[str] | None,
+    device: str | None,
+    options: argparse.Namespace,
+) -> float | None:
+    from bench import forecast
+
+    if device is None or not chosen.checkpoint(run.checkpoint).network:
+        return None
+    return forecast.seconds(options.results, device, run, chosen.scale, clips)
+
+
+def _duration(seconds: float | None) -> str:
+    """The time in the largest unit that keeps a digit before the point.
+
+    >>> _duration(None), _duration(12.3), _duration(600), _duration(9000)
+    ('', '12 s', '10 min', '2.5 h')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _key(found: Record) -> tuple[str, str, str, str]:
@@ -90,11 +142,10 @@ def _key(found: Record) -> tuple[str, str, str, str]:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from bench import engine, evaluate, paper, plan
+    from bench import paper, plan
 
     chosen = paper.load(options.paper)
-    settings, selection = _settings(options), _selection(options)
-    planned = plan.plan(chosen, selection, settings)
+    planned = plan.plan(chosen, selection(options), settings(options))
     if options.frames and not any(
         chosen.checkpoint(item.run.checkpoint).frames for item in planned
     ):
@@ -106,7 +157,25 @@ def _run(options: argparse.Namespace) -> int:
     ready = [item for item in planned if not item.problem]
     if not ready:
         raise BenchError(f"{planned[0].run}: {planned[0].problem}")
-    todo, refused = _todo(chosen, ready, selection.clips, settings, options)
+    done, refused = work(chosen, ready, options)
+    differs = _show_table(chosen, options.results, [item.run for item in planned])
+    for item in planned:
+        if item.problem:
+            print(f"not run: {item.run}: {item.problem}")
+    for line in refused:
+        print(f"bench: {line}", file=sys.stderr)
+    if refused:
+        return BAD_INPUT
+    return CHECK_FAILED if any(one.failed for one in done) or (options.strict and differs) else FINE
+
+
+def work(
+    chosen: Paper, ready: Sequence[Planned], options: argparse.Namespace
+) -> tuple[list[Done], list[str]]:
+    """Measures what the runs lack; what became of it, and the runs that were refused and why."""
+    from bench import engine, evaluate
+
+    todo, refused = _todo(chosen, ready, selection(options).clips, settings(options), options)
     counts = [evaluate.frame_count(job, clips) for job, clips in todo]
     total = sum(count or 0 for count in counts) if None not in counts else None
     with console.progress(chosen.name, total) as bar:
@@ -122,22 +191,14 @@ def _run(options: argparse.Namespace) -> int:
         done = engine.execute(todo, how, tell)
     _summary(done, todo)
     print()
-    differs = _show_table(chosen, options.results, [item.run for item in planned])
-    for item in planned:
-        if item.problem:
-            print(f"not run: {item.run}: {item.problem}")
-    for line in refused:
-        print(f"bench: {line}", file=sys.stderr)
-    if refused:
-        return BAD_INPUT
-    return CHECK_FAILED if any(one.failed for one in done) or (options.strict and differs) else FINE
+    return done, refused
 
 
 def _todo(
     chosen: Paper,
     ready: Sequence[Planned],
     clips: Sequence[str],
-    settings: Settings,
+    where: Settings,
     options: argparse.Namespace,
 ) -> tuple[Todo, list[str]]:
     """The jobs and the clips that are still to be measured of each; what stops the other runs."""
@@ -147,7 +208,7 @@ def _todo(
     refused = []
     for item in ready:
         try:
-            job = evaluate.job(item, chosen, clips, settings, options.results)
+            job = evaluate.job(item, chosen, clips, where, options.results)
             todo.append((job, resume.missing(job, clips, options.overwrite)))
         except BenchError as error:
             refused.append(f"{item.run}: {error}")
@@ -241,15 +302,15 @@ def _verify(options: argparse.Namespace) -> int:
             expected=choices(chosen.references),
             todo="name one with --reference",
         )
-    settings, differs, missing = _settings(options), False, 0
+    where, differs, missing = settings(options), False, 0
     wanted = options.reference or list(chosen.references)
     for key in wanted:
         title = f"{chosen.name} {key}: {chosen.references[key].title}"
         try:
-            total = verify.frame_count(chosen, key, settings, options.frames)
+            total = verify.frame_count(chosen, key, where, options.frames)
             with console.progress(title, total) as bar:
                 rows = verify.verify(
-                    chosen, key, settings, options.results, options.frames, bar.update
+                    chosen, key, where, options.results, options.frames, bar.update
                 )
         except BenchError as error:
             missing += 1

@@ -6,6 +6,7 @@ How they are measured: timing.py. Results of two devices never share a table.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +16,7 @@ import msgspec
 from bench import storage
 from bench.errors import BenchError
 from bench.hardware import Device, Reading
-from bench.provenance import Provenance
+from bench.provenance import Provenance, cpu_model
 from bench.runtime import Dtype
 
 if TYPE_CHECKING:
@@ -189,6 +190,22 @@ def estimate(  # noqa: PLR0917
     if nearest is None or nearest.restoring_ms is None:
         return None
     return frames * nearest.restoring_ms.median / 1e3 * height * width / nearest.pixels
+
+
+def device_here(results: Path, device: str = "auto") -> str | None:
+    """The slug of the measured device that is most like this machine's; None where none is.
+
+    Goes by the processor's name and the number of its threads, and asks no driver: a GPU counts as
+    here if it was measured beside this processor.
+    """
+    here = [one.device for one in read_all(results) if one.device.cpu == cpu_model()]
+    gpus = [found for found in here if found.kind == "cuda"] if device != "cpu" else []
+    cpus = [found for found in here if found.kind == "cpu"]
+    if device.startswith("cuda"):
+        cpus = []
+    threads = os.cpu_count() or 1
+    nearest = min(gpus or cpus, key=lambda found: abs(found.threads - threads), default=None)
+    return nearest.slug if nearest else None
 
 
 def data_frames(measured: Sequence[Latency]) -> dict[str, pd.DataFrame]:

@@ -34,6 +34,11 @@ class Planned(NamedTuple):
     cells: int
     problem: BenchError | None
 
+    @property
+    def clip_count(self) -> int:
+        """The number of clips of the data set."""
+        return catalog.get(self.run.dataset).count
+
 
 class Selection(NamedTuple):
     """What of a paper is wanted; empty means everything that its cells name."""

@@ -15,7 +15,7 @@ from bench import frames, paper, sample
 from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "plan", "run", "verify", "score", "latency", "report", "doctor"]
+COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "doctor"]
 COMMANDS += ["fetch", "add", "inspect", "convert", "cache"]
 
 
@@ -100,7 +100,10 @@ def test_run_writes_records_and_shows_the_table(bench, toy, tmp_path):
     code, _, _ = bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--strict")
     assert code == 1
     code, out, _ = bench("plan", "toy")
-    assert re.search(r"^good +sample +bi .* measured; ready$", out, re.MULTILINE)
+    assert re.search(r"^good +sample +bi +4 of 4 +5 +fixed, rgb-crop0 +ready$", out, re.MULTILINE)
+    code, out, _ = bench("plan", "toy", "--items", "--checkpoint", "good", "--dataset", "sample")
+    assert re.search(r"^good +sample +bi +pan +measured$", out, re.MULTILINE)
+    assert re.search(r"^good +sample +bd +pan +ready$", out, re.MULTILINE)
 
 
 def test_a_failing_run_does_not_stop_the_others(bench, toy):
