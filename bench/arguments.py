@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         "every run that a paper's cells need, and whether it can be run",
         "example: bench plan bicubic --data-root ~/data",
     )
+    sub.add_argument("paper", metavar="PAPER")
     _paper_options(sub)
 
     sub = command(
@@ -51,7 +52,16 @@ def parser() -> argparse.ArgumentParser:
                   examples:
                     bench run bicubic --dataset sample
                     bench run bicubic --dataset vid4 --degradation bi --data-root ~/data
-                    bench run duf --frames ~/VSR-DUF/results/52L/G""",
+                    bench run duf --frames ~/VSR-DUF/results/52L/G
+                    bench run --method mymethod:make --dataset vid4""",
+    )
+    either = sub.add_mutually_exclusive_group(required=True)
+    either.add_argument("paper", nargs="?", metavar="PAPER")
+    either.add_argument(
+        "--method",
+        metavar="M",
+        help="a method of your own in place of a paper: module:function, file.py:function or a "
+        "name in the entry-point group bench.methods (see bench test-method)",
     )
     _paper_options(sub)
     sub.add_argument(
@@ -208,7 +218,6 @@ def _runtime_options(sub: argparse.ArgumentParser) -> None:
 
 
 def _paper_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("paper", metavar="PAPER")
     for name in ("checkpoint", "dataset", "degradation"):
         sub.add_argument(
             f"--{name}",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Never
 
 from bench import console
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
-from bench.errors import BenchError
+from bench.errors import BenchError, choices
 
 # Everything else is imported where it is used: `bench --help` must not wait for it.
 if TYPE_CHECKING:
@@ -88,10 +88,25 @@ def _key(found: Record) -> tuple[str, str, str, str]:
     return found.paper, found.checkpoint, found.dataset, found.degradation
 
 
-def _run(options: argparse.Namespace) -> int:
-    from bench import engine, evaluate, paper, plan
+def _chosen(options: argparse.Namespace) -> Paper:
+    """The paper that is named, or that of the user's own method."""
+    from bench import catalog, contract, paper
 
-    chosen = paper.load(options.paper)
+    if options.method is None:
+        return paper.load(options.paper)
+    if not options.dataset:
+        raise BenchError(
+            "a method of your own needs a data set",
+            expected=choices(catalog.load()),
+            todo="name it with --dataset",
+        )
+    return contract.find(options.method)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bench import engine, evaluate, plan
+
+    chosen = _chosen(options)
     settings, selection = _settings(options), _selection(options)
     planned = plan.plan(chosen, selection, settings)
     if options.frames and not any(
