@@ -93,6 +93,17 @@ def parser() -> argparse.ArgumentParser:
     _workers_option(sub)
 
     sub = command(
+        "test-method",
+        "check that a method of your own keeps the contract, law by law",
+        """\
+                  examples:
+                    bench test-method mymethod:make
+                    bench test-method path/to/file.py:make --device cuda""",
+    )
+    sub.add_argument("method", metavar="METHOD", help="as for bench run --method")
+    sub.add_argument("--device", metavar="D", default="cpu", help="where it runs (default: cpu)")
+
+    sub = command(
         "score",
         "score a folder of SR frames, or of clips, against GT",
         """\

@@ -212,4 +212,21 @@ def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -
     return any(one.verdict == "differs" for one in judged)
 
 
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"plan": _plan, "run": _run}
+def _test_method(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from bench import factory, laws
+
+    broken = 0
+    for verdict in laws.examine(factory.find(options.method, Path.cwd()), options.device):
+        broken += verdict.state == "broken"
+        seen = f": {verdict.seen}" if verdict.seen else ""
+        print(f"{console.mark(verdict.state)} {verdict.law}{seen}", flush=True)
+    return CHECK_FAILED if broken else FINE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "plan": _plan,
+    "run": _run,
+    "test-method": _test_method,
+}

@@ -78,6 +78,8 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             return f"cannot run: {self.missing}"
         if self.network:
             return f"needs {self.file}"
+        if self.factory:
+            return f"made by {self.factory}"
         return "scored from released frames" if self.frames else "no weights needed"
 
     def __post_init__(self) -> None:
