@@ -97,9 +97,13 @@ def attributes(method: object, name: str) -> Attributes:
         raise BenchError(
             f"{name}: the attribute {key} is not right" if key else f"{name}: {problem}",
             expected=_EXPECTED.get(key),
-            found=repr(given[key]) if key else None,
+            found=_shown(given[key]) if key else None,
             todo="set it on what the factory gives",
         ) from error
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, (int, float, str)) else type(value).__name__
 
 
 def own(named: factory.Named) -> Paper:
@@ -117,7 +121,7 @@ def own(named: factory.Named) -> Paper:
 
 
 def find(text: str) -> Paper:
-    """The same for what the user wrote in the current folder."""
+    """The paper of the method that a user names (see bench.factory.find) in the current folder."""
     return own(factory.find(text, Path.cwd()))
 
 

@@ -242,7 +242,8 @@ def _alike(trial: Trial) -> tuple[object, str]:
     fits = [_psnr(sr, frame) for frame in large]
     likeness, best = fits[trial.middle], int(np.argmax(fits))
     seen = f"{likeness:.1f} dB"
-    if _psnr(np.ascontiguousarray(sr[..., ::-1]), large[trial.middle]) > likeness + _CLEARLY:
+    exchanged = _psnr(np.ascontiguousarray(sr[..., ::-1]), large[trial.middle])
+    if exchanged > max(likeness + _CLEARLY, _LIKENESS):
         raise _DoubtError(f"{seen}, more with red and blue exchanged: does it take BGR?")
     if likeness < _LIKENESS:
         raise _DoubtError(f"{seen}: are its range and its weights right?")

@@ -28,7 +28,9 @@ COMMANDS = re.findall(r"^\$ (bench .*)$", README, re.MULTILINE)
 def _imports(monkeypatch):
     """Own methods lie beside the tests; what a test finds in its own folder is forgotten."""
     monkeypatch.setattr(sys, "path", [*sys.path])
+    provenance.code_sha256.cache_clear()
     yield
+    provenance.code_sha256.cache_clear()
     sys.modules.pop("mymethod", None)
 
 
@@ -223,6 +225,7 @@ def test_a_factory_stands_alone(more, words):
             "x: the attribute scale is not right: expected 1, 2, 3 or 4, found 5; set it",
         ),
         ({"scale": 4.0}, "attribute scale is not right: expected 1, 2, 3 or 4, found 4.0"),
+        ({"scale": torch.ones(9)}, "expected 1, 2, 3 or 4, found Tensor; set it"),
         ({"window": 4}, "x: window must be odd, found 4; set it on what the factory gives"),
         ({"window": 0}, "attribute window is not right: expected an odd number of frames, found 0"),
         ({"window": "5"}, "attribute window is not right: .* found '5'"),
