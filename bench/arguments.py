@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import re
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.console import BAD_INPUT
+from bench import options
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser; what it gives has the command's name in `command`."""
-    whole = _Parser(
+    whole = options.Parser(
         prog="bench",
         description="Reproduces the published numbers of video super-resolution papers.",
         epilog="example: bench run bicubic --dataset sample",
     )
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str, example: str) -> _Parser:
-        sub: _Parser = commands.add_parser(
+    def command(name: str, summary: str, example: str) -> options.Parser:
+        sub: options.Parser = commands.add_parser(
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
@@ -37,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         "papers, checkpoints and data sets: what is here, what is missing",
         "example: bench list --data-root ~/data",
     )
-    _data_option(sub)
+    options.data_option(sub)
 
     sub = command(
         "plan",
@@ -47,7 +45,8 @@ def parser() -> argparse.ArgumentParser:
                     bench plan bicubic --data-root ~/data
                     bench plan tdan --items""",
     )
-    _paper_options(sub)
+    sub.add_argument("paper", metavar="PAPER")
+    options.paper_options(sub)
     sub.add_argument("--items", action="store_true", help="one line a clip: the unit of work")
 
     _fetch_commands(command)
@@ -59,9 +58,18 @@ def parser() -> argparse.ArgumentParser:
                   examples:
                     bench run bicubic --dataset sample
                     bench run bicubic --dataset vid4 --degradation bi --data-root ~/data
-                    bench run duf --frames ~/VSR-DUF/results/52L/G""",
+                    bench run duf --frames ~/VSR-DUF/results/52L/G
+                    bench run --method mymethod:make --dataset vid4""",
     )
-    _paper_options(sub)
+    either = sub.add_mutually_exclusive_group(required=True)
+    either.add_argument("paper", nargs="?", metavar="PAPER")
+    either.add_argument(
+        "--method",
+        metavar="M",
+        help="a method of your own in place of a paper: module:function, file.py:function or a "
+        "name in the entry-point group bench.methods (see bench test-method)",
+    )
+    options.paper_options(sub)
     sub.add_argument(
         "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
     )
@@ -79,10 +87,21 @@ def parser() -> argparse.ArgumentParser:
         help="frames that the authors released, one folder a clip",
     )
     sub.add_argument("--save-frames", type=Path, metavar="DIR", help="write the SR frames there")
-    _work_options(sub, strict="exit with 1 if a cell differs")
+    options.work_options(sub, strict="exit with 1 if a cell differs")
 
     _reproduce_command(command)
     _verify_command(command)
+
+    sub = command(
+        "test-method",
+        "check that a method of your own keeps the contract, law by law",
+        """\
+                  examples:
+                    bench test-method mymethod:make
+                    bench test-method path/to/file.py:make --device cuda""",
+    )
+    sub.add_argument("method", metavar="METHOD", help="as for bench run --method")
+    sub.add_argument("--device", metavar="D", default="cpu", help="where it runs (default: cpu)")
 
     sub = command(
         "score",
@@ -107,8 +126,8 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--json", type=Path, metavar="FILE", help="write every frame's scores as JSON")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
-    _data_option(sub)
-    _workers_option(sub)
+    options.data_option(sub)
+    options.workers_option(sub)
 
     sub = command(
         "latency",
@@ -120,7 +139,7 @@ def parser() -> argparse.ArgumentParser:
                     bench latency --all --size 64x112
                     bench latency psrt --sweep --size 64x64 --size 96x96 --frames 7 --frames 14""",
     )
-    _latency_options(sub)
+    options.latency_options(sub)
 
     sub = command(
         "report",
@@ -132,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
                     bench report --check""",
     )
     sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
-    _results_option(sub)
+    options.results_option(sub)
     either = sub.add_mutually_exclusive_group()
     either.add_argument(
         "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
@@ -150,8 +169,8 @@ def parser() -> argparse.ArgumentParser:
         "what this machine can and cannot run",
         "example: bench doctor --data-root ~/data",
     )
-    _data_option(sub)
-    _results_option(sub)
+    options.data_option(sub)
+    options.results_option(sub)
     return whole
 
 
@@ -165,23 +184,12 @@ def _reproduce_command(command: Callable[[str, str, str], argparse.ArgumentParse
                     bench reproduce tdan --data-root ~/data --device cuda:0 --device cuda:1
                     bench reproduce edvr --checkpoint m-reds --large --strict""",
     )
-    _paper_options(sub)
-    _fetch_options(sub)
-    _work_options(sub, strict="exit with 1 unless every cell that can be judged is reproduced")
-
-
-def _work_options(sub: argparse.ArgumentParser, strict: str) -> None:
-    _runtime_options(sub)
-    _engine_options(sub)
-    sub.add_argument(
-        "--overwrite",
-        choices=("only-missing", "always", "never"),
-        default="only-missing",
-        help="measure what is missing or has changed (default), everything, or only runs that "
-        "have no record at all",
+    sub.add_argument("paper", metavar="PAPER")
+    options.paper_options(sub)
+    options.fetch_options(sub)
+    options.work_options(
+        sub, strict="exit with 1 unless every cell that can be judged is reproduced"
     )
-    sub.add_argument("--strict", action="store_true", help=strict)
-    _workers_option(sub)
 
 
 def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -207,10 +215,10 @@ def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser])
         metavar="DIR",
         help="the frames that the authors released, or a folder of clips of them",
     )
-    _data_option(sub)
-    _results_option(sub)
-    _runtime_options(sub)
-    _workers_option(sub)
+    options.data_option(sub)
+    options.results_option(sub)
+    options.runtime_options(sub)
+    options.workers_option(sub)
 
 
 def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
@@ -236,8 +244,8 @@ def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser])
         help="of a paper, only this checkpoint; may be repeated",
     )
     sub.add_argument("--dry-run", action="store_true", help="list what would be fetched; no more")
-    _fetch_options(sub)
-    _data_option(sub)
+    options.fetch_options(sub)
+    options.data_option(sub)
 
     sub = command(
         "add",
@@ -288,211 +296,3 @@ def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser])
         help="remove an entry, or what a paper, paper/checkpoint or data set uses",
     )
     sub.add_argument("--yes", action="store_true", help="--clear without names removes all")
-
-
-class _Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose complaints are one line, like all others."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(BAD_INPUT)
-
-
-def _data_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--data-root",
-        type=Path,
-        metavar="DIR",
-        help="where data sets lie (default: BENCH_DATA, else the cache folder)",
-    )
-
-
-def _results_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--results",
-        type=Path,
-        default=Path("results"),
-        metavar="DIR",
-        help="folder of records and tables (default: ./results)",
-    )
-
-
-def _workers_option(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--workers",
-        type=_count,
-        metavar="N",
-        help="threads that decode and score (default: one a processor, at most 8)",
-    )
-
-
-def _fetch_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--no-data", action="store_true", help="of a paper, no data sets")
-    sub.add_argument(
-        "--large", action="store_true", help="data sets of 1 GB and more, or of unknown size, too"
-    )
-    sub.add_argument(
-        "--offline",
-        action="store_true",
-        help="use no network (also BENCH_OFFLINE=1): check what is here",
-    )
-
-
-def _runtime_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--device",
-        action="append",
-        metavar="D",
-        help="where networks run: cpu, cuda, cuda:1 (default: cuda where there is one); repeated, "
-        "one process on each",
-    )
-    _precision_options(sub)
-    sub.add_argument(
-        "--chunk",
-        type=_count,
-        metavar="N",
-        help="give networks that see whole clips N frames at a time: less memory, other numbers",
-    )
-    sub.add_argument(
-        "--tile",
-        type=_count,
-        metavar="N",
-        help="cut LR frames into squares of N pixels: less memory, other numbers",
-    )
-
-
-def _precision_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--dtype",
-        choices=("float32", "float16", "bfloat16"),
-        default="float32",
-        help="precision of the network (default: float32)",
-    )
-    sub.add_argument("--tf32", action="store_true", help="let CUDA round factors to TF32")
-    sub.add_argument("--compile", action="store_true", help="compile the network with torch")
-
-
-def _latency_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("paper", nargs="?", metavar="PAPER", help="may be left out with --all")
-    either = sub.add_mutually_exclusive_group()
-    either.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="C",
-        help="this checkpoint (default: the paper's first with a network); may be repeated",
-    )
-    either.add_argument(
-        "--all",
-        action="store_true",
-        help="every checkpoint with a network; one measurement where they are of one architecture",
-    )
-    sub.add_argument(
-        "--size",
-        type=_size,
-        action="append",
-        metavar="HxW",
-        help="height x width of the LR frames (default: 180x320); may be repeated",
-    )
-    sub.add_argument(
-        "--frames",
-        type=_count,
-        action="append",
-        metavar="N",
-        help="LR frames of the clip (default: 7); may be repeated",
-    )
-    sub.add_argument(
-        "--sweep",
-        action="store_true",
-        help="several sizes and clip lengths (--size and --frames, or built-in ones), with plots",
-    )
-    sub.add_argument(
-        "--repeats",
-        type=_count,
-        default=10,
-        metavar="N",
-        help="clips that are measured after the warm-up (default: 10)",
-    )
-    sub.add_argument(
-        "--batch", type=_count, default=1, metavar="N", help="clips at once (default: 1)"
-    )
-    sub.add_argument(
-        "--device",
-        default="auto",
-        metavar="D",
-        help="where: cpu, cuda, cuda:1 (default: cuda where there is one)",
-    )
-    sub.add_argument("--threads", type=_count, metavar="N", help="threads of the CPU")
-    _precision_options(sub)
-    sub.add_argument(
-        "--channels-last",
-        action="store_true",
-        help="keep weights in channels-last order, which feature maps then follow",
-    )
-    _results_option(sub)
-
-
-def _engine_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument(
-        "--engine",
-        choices=("local", "slurm"),
-        default="local",
-        help="local: here (default); slurm: as a job array on the cluster, one clip a task",
-    )
-    sub.add_argument("--partition", metavar="P", help="of Slurm (default: Slurm's own)")
-    sub.add_argument(
-        "--minutes",
-        type=_count,
-        default=240,
-        metavar="N",
-        help="time limit of a Slurm task (default: 240)",
-    )
-    sub.add_argument(
-        "--parallel",
-        type=_count,
-        default=16,
-        metavar="N",
-        help="Slurm tasks that run at once (default: 16)",
-    )
-    sub.add_argument(
-        "--sbatch",
-        type=_pair,
-        action="append",
-        default=[],
-        metavar="OPTION=VALUE",
-        help="any other option of sbatch, such as gres=gpu:1; may be repeated",
-    )
-
-
-def _paper_options(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("paper", metavar="PAPER")
-    for name in ("checkpoint", "dataset", "degradation"):
-        sub.add_argument(
-            f"--{name}",
-            action="append",
-            default=[],
-            metavar=name[0].upper(),
-            help=f"only this {name}; may be repeated",
-        )
-    _data_option(sub)
-    _results_option(sub)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 up, found {text!r}")
-    return int(text)
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"expected height x width such as 180x320, found {text!r}")
-    return int(found[1]), int(found[2])
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.removeprefix("--").partition("=")
-    if not (name and equals):
-        raise argparse.ArgumentTypeError(f"expected OPTION=VALUE, found {text!r}")
-    return name, value

@@ -141,10 +141,25 @@ def _key(found: Record) -> tuple[str, str, str, str]:
     return found.paper, found.checkpoint, found.dataset, found.degradation
 
 
-def _run(options: argparse.Namespace) -> int:
-    from bench import paper, plan
+def _chosen(options: argparse.Namespace) -> Paper:
+    """The paper that is named, or that of the user's own method."""
+    from bench import catalog, contract, paper
 
-    chosen = paper.load(options.paper)
+    if options.method is None:
+        return paper.load(options.paper)
+    if not options.dataset:
+        raise BenchError(
+            "a method of your own needs a data set",
+            expected=choices(catalog.load()),
+            todo="name it with --dataset",
+        )
+    return contract.find(options.method)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from bench import plan
+
+    chosen = _chosen(options)
     planned = plan.plan(chosen, selection(options), settings(options))
     if options.frames and not any(
         chosen.checkpoint(item.run.checkpoint).frames for item in planned
@@ -328,8 +343,22 @@ def _verify(options: argparse.Namespace) -> int:
     return CHECK_FAILED if differs else FINE
 
 
+def _test_method(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from bench import factory, laws
+
+    broken = 0
+    for verdict in laws.examine(factory.find(options.method, Path.cwd()), options.device):
+        broken += verdict.state == "broken"
+        seen = f": {verdict.seen}" if verdict.seen else ""
+        print(f"{console.mark(verdict.state)} {verdict.law}{seen}", flush=True)
+    return CHECK_FAILED if broken else FINE
+
+
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "run": _run,
     "verify": _verify,
+    "test-method": _test_method,
 }

@@ -127,7 +127,7 @@ class Worker:
             clips = [_measured(job, given, made, source, on_frame)]
         except Exception as error:  # noqa: BLE001 - one clip's failure must not stop the others
             source = source or provenance.now()
-            failures = [Failure(clip=clip, error=_told(error), provenance=source.key)]
+            failures = [Failure(clip=clip, error=_told(error, job), provenance=source.key)]
         _write(job, clips, failures, source)
         scored = len(restored(job, clips[0].frames)) if clips else 0
         return Outcome(clip, scored, failures[0].error if failures else [])
@@ -164,13 +164,16 @@ def _write(job: Job, clips: list[ClipRecord], failures: list[Failure], source: P
     journal.write(job.results, single)
 
 
-def _told(error: Exception) -> list[str]:
+def _told(error: Exception, job: Job) -> list[str]:
     """The last lines of an error: one for those with a message of ours, else where it came from."""
     if isinstance(error, BenchError):
         return [str(error)]
     lines = "".join(traceback.format_exception(error)).rstrip().split("\n")
-    here = str(Path(__file__).parent.parent) + "/"  # a record names no folder of this machine
-    return [line.replace(here, "").rstrip() for line in lines[-_ERROR_LINES:]]
+    told = "\n".join(line.rstrip() for line in lines[-_ERROR_LINES:])
+    # A record names no folder of the machine that it was measured on.
+    for folder in filter(None, (job.paper.folder, str(Path(__file__).parent.parent))):
+        told = told.replace(f"{folder}/", "")
+    return told.split("\n")
 
 
 def frame_count(job: Job, clips: Sequence[str]) -> int | None:

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import checkpoint, frames, paper, runtime
+from bench import catalog, checkpoint, contract, frames, paper, runtime
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
 from bench.locate import Found
 from bench.paper import Checkpoint, Paper
+from bench.restore import Recurrent, SlidingWindow, SpaceTime
 from bench.tiles import Tiled, Way
 
 if TYPE_CHECKING:
     from torch import nn
 
 Frame = NDArray[np.uint8]
+Restorer = SlidingWindow | Recurrent | SpaceTime
 
 
 class Settings(NamedTuple):
@@ -97,13 +99,15 @@ def make(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
     if described.method:
         method = paper.method(described)
         return Maker(method=method, scale=chosen.scale, module=module_of(described))
+    if described.factory:
+        return _by_factory(chosen, described, dataset, settings)
     path = checkpoint.find(chosen, name)
     network, device = runtime.place(
         checkpoint.network(chosen, name, checkpoint.read(path, described)), settings.device
     )
     return Maker(
         network=runtime.prepare(network, settings.dtype, settings.tf32, settings.compiled),
-        way=_way(described, dataset, settings),
+        way=_way(described.restorer, dataset, settings),
         precision=_precision(settings),
         device=device,
         checkpoint_sha256=checkpoint.sha256(path),
@@ -112,8 +116,13 @@ def make(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
 
 
 def outline(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
-    """The same without weights and device: enough to tell how a clip would be restored."""
+    """The same without device, and without weights but for those that a factory brings.
+
+    That is enough to tell how a clip would be restored.
+    """
     described = chosen.checkpoint(name)
+    if described.factory:
+        return _by_factory(chosen, described, dataset, settings._replace(device="cpu"))
     if not described.network:
         return Maker(module=module_of(described))
     import torch
@@ -122,16 +131,41 @@ def outline(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker
         network = checkpoint.build(chosen, described)
     return Maker(
         network=network,
-        way=_way(described, dataset, settings),
+        way=_way(described.restorer, dataset, settings),
         precision=_precision(settings),
         checkpoint_sha256=checkpoint.sha256(checkpoint.find(chosen, name)),
         module=module_of(described),
     )
 
 
+def _by_factory(chosen: Paper, described: Checkpoint, dataset: str, settings: Settings) -> Maker:
+    """What makes SR frames by the method of a factory, which brings its weights."""
+    method: Any = contract.load(described.factory or "", chosen.folder)
+    scales = {chosen.scale, *catalog.get(dataset).lr_scale.values()}
+    if method.scale not in scales:
+        raise BenchError(
+            f"{described.factory} has another scale than {chosen.name}",
+            expected=" or ".join(map(str, sorted(scales))),
+            found=str(method.scale),
+            todo="mend `scale` in paper.yaml or in the method",
+        )
+    weights = method.weights_sha256()
+    network, device = runtime.place(method, settings.device)
+    if settings.compiled:
+        network.compile()
+    return Maker(
+        network=runtime.prepare(network, settings.dtype, settings.tf32, compiled=False),
+        way=_way(method.attributes.restorer, dataset, settings),
+        precision=_precision(settings),
+        device=device,
+        checkpoint_sha256=weights,
+        module=module_of(described),
+    )
+
+
 def module_of(described: Checkpoint) -> str | None:
-    """The module that the checkpoint's method or network is in."""
-    named = described.method or described.network
+    """The module that the checkpoint's method, network or factory is in."""
+    named = described.method or described.network or described.factory
     return named.partition(":")[0] if named else None
 
 
@@ -139,10 +173,10 @@ def _precision(settings: Settings) -> tuple[tuple[str, int | str], ...]:
     return tuple(runtime.described(settings.dtype, settings.tf32, settings.compiled).items())
 
 
-def _way(described: Checkpoint, dataset: str, settings: Settings) -> Way | None:
-    if described.restorer is None:
+def _way(restorer: Restorer | None, dataset: str, settings: Settings) -> Way | None:
+    if restorer is None:
         return None
-    way: Any = described.restorer.on(dataset, settings.chunk)
+    way: Any = restorer.on(dataset, settings.chunk)
     return Tiled(way, settings.tile) if settings.tile else way
 
 

@@ -42,10 +42,11 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     method       `module:function` that restores a clip (see `Method`)
     network      `module:class` of a network, `arguments` for it, `parameters` that it must have,
                  and the `restorer` that shows it a clip
+    factory      `module:function` that makes a method (see bench.contract), weights and all
     frames       data set -> folders of frames that the authors released, `{clip}` in each
     missing      why it cannot be run here
 
-    Exactly one of these four. For a network: `file` is the published file's name, `wrapper` the key
+    Exactly one of these five. For a network: `file` is the published file's name, `wrapper` the key
     that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
     of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
     be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file; a
@@ -57,6 +58,7 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     title: str
     method: str | None = None
     network: str | None = None
+    factory: str | None = None
     arguments: dict[str, int | float | bool | str] = {}
     parameters: int | None = None
     restorer: SlidingWindow | Recurrent | SpaceTime | None = None
@@ -81,13 +83,20 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             return f"cannot run: {self.missing}"
         if self.network:
             return f"needs {self.file}"
+        if self.factory:
+            return f"made by {self.factory}"
         return "scored from released frames" if self.frames else "no weights needed"
 
     def __post_init__(self) -> None:
-        if sum(map(bool, (self.method, self.network, self.frames, self.missing))) != 1:
-            raise ValueError("exactly one of method, network, frames and missing must be given")
+        ways = (self.method, self.network, self.factory, self.frames, self.missing)
+        if sum(map(bool, ways)) != 1:
+            raise ValueError(
+                "exactly one of method, network, factory, frames and missing must be given"
+            )
         if self.network and not (self.restorer and self.file):
             raise ValueError("a network needs a restorer and a file")
+        if self.factory and (self.restorer or self.file):
+            raise ValueError("what a factory makes brings its restorer and its weights")
 
 
 class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -162,11 +171,15 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A publication: its cells, its checkpoints, the sources of its numbers."""
+    """A publication: its cells, its checkpoints, the sources of its numbers.
+
+    `name` and `package` are those of its entry point; `folder` is where factories are looked for
+    before all other places.
+    """
 
     schema: Literal[1]
     title: str
-    scale: Literal[2, 3, 4]
+    scale: Literal[1, 2, 3, 4]
     sources: dict[str, Source]
     checkpoints: dict[str, Checkpoint]
     cells: list[Cell]
@@ -175,6 +188,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     note: str | None = None
     name: str = ""
     package: str = ""
+    folder: str = ""
 
     def __post_init__(self) -> None:
         for number, cell in enumerate(self.cells):

@@ -126,7 +126,7 @@ def _asked_for(chosen: Paper, selection: Selection) -> Iterator[Run]:
                     todo="choose one of them",
                 )
         for key, described in chosen.checkpoints.items():
-            runnable = described.method or described.network
+            runnable = described.method or described.network or described.factory
             if runnable and not (named and not selection.degradations):
                 for degradation in selection.degradations or dataset.degradations[:1]:
                     yield Run(chosen.name, key, name, degradation)

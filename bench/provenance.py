@@ -9,7 +9,9 @@ import importlib.metadata
 import importlib.util
 import platform
 import subprocess
+import sysconfig
 from datetime import UTC, datetime
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import msgspec
@@ -76,16 +78,18 @@ def code_sha256(module: str | None = None) -> str:
 
 
 def _closure(module: str) -> list[Path]:
-    """The files of a module and of what it imports from its own top-level package, sorted."""
+    """The files of a module and of what it imports from its own top-level package, sorted.
+
+    Of a module in no package, the modules and packages of its own folder count instead.
+    """
     top, found, waiting = module.partition(".")[0], dict[str, Path](), [module]
+    folder = _own_folder(module)
     while waiting:
         name = waiting.pop()
-        if name in found or name.partition(".")[0] != top:
+        first = name.partition(".")[0]
+        if name in found or (first != top and (folder is None or not _lies_in(folder, first))):
             continue
-        try:
-            spec = importlib.util.find_spec(name)
-        except ModuleNotFoundError:  # `name` is not a module but something inside one
-            continue
+        spec = _spec(name)
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             continue
         found[name] = Path(spec.origin)
@@ -93,9 +97,42 @@ def _closure(module: str) -> list[Path]:
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), name)
+                base = _absolute(node, spec.parent or "")
                 waiting += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return [found[name] for name in sorted(found)]
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The module that an import inside that package names."""
+    try:
+        return importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+    except ImportError:  # more dots than packages: importing it fails too
+        return ""
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where the module is; None for what is not a module but something inside one."""
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def _own_folder(module: str) -> Path | None:
+    """The folder of a module in no package, unless distributions are installed there."""
+    spec = _spec(module) if "." not in module else None
+    if spec is None or spec.submodule_search_locations or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent
+    installed = {Path(path) for path in sysconfig.get_paths().values()}
+    return None if folder in installed else folder
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether the module or package of that name lies in the folder itself."""
+    spec = _spec(name)
+    places = (spec.submodule_search_locations or [spec.origin or ""]) if spec else []
+    return any(Path(place).parent == folder for place in places)
 
 
 def package_version(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -113,16 +114,18 @@ def test_no_import_runs_upward():
         {"errors"},
         {"storage"},
         {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest", "flops"},
-        {"catalog", "locate", "clips", "sample", "score", "restore", "meter"}
+        {"catalog", "locate", "clips", "sample", "score", "restore", "meter", "factory"}
         | {"fault", "drive", "part", "web", "transfer", "download"}
         | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
         {"provenance", "tiles", "runtime"},
         {"paper", "checkpoint", "record", "journal", "hardware", "pins", "inspection"},
+        {"contract"},
         {"maker"},
         {"latency"},
         {"plan", "evaluate", "resume", "engine", "slurm", "tables", "doctor", "verify"}
-        | {"timing", "growth", "forecast", "arrival", "wanted", "fetch", "cache"},
+        | {"laws", "timing", "growth", "forecast", "arrival", "wanted", "fetch", "cache"},
         {"console"},
+        {"options"},
         {"arguments", "cli", "cli_run", "cli_reproduce", "cli_fetch", "cli_latency"},
         {"__main__"},
     ]
@@ -131,10 +134,10 @@ def test_no_import_runs_upward():
     modules.pop("__init__")
     assert set(modules) == set(level)
     for name, text in modules.items():
-        assert "reproductions" not in re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)
-        found = set(re.findall(r"^\s*from bench\.(\w+) import", text, re.MULTILINE))
-        for line in re.findall(r"^\s*from bench import (.+)$", text, re.MULTILINE):
-            found |= set(re.findall(r"\w+", line))
+        imported = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
+        assert not any((node.module or "").startswith("reproductions") for node in imported)
+        found = {node.module.partition(".")[2] for node in imported if node.module} - {""}
+        found |= {one.name for node in imported if node.module == "bench" for one in node.names}
         for other in found & set(level):
             assert level[other] <= level[name], f"{name} imports {other}"
             assert not (level[other] == level[name] <= 2), f"{name} imports {other}"
