@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.resources
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +25,9 @@ Method = Callable[[Sequence[Frame], int, Sequence[int]], Iterator[Frame]]
 which ascend -> the SR frames of those, in order."""
 
 Printed = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+$")]
+Field = Literal["row", "dataset", "degradation", "clip", "checkpoint", "protocol", "source"]
 GROUP = "bench.papers"
+_NULLS = {"clip": "mean", "checkpoint": "none", "protocol": "not stated"}
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,6 +123,108 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{self.title}: every row needs {len(self.columns)} entries")
 
 
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Some of the cells in the shape of the table that published them.
+
+    where     field -> the values that its cells have, in the order of the table
+    rows      heading -> the fields whose values are the rows
+    columns   the fields whose values are the columns; without any, one row is one cell
+    titles    value -> what is shown in its place; values of one title share a row or column
+    facts     heading -> what is told of a row's checkpoints: their parameters in millions, their
+              names, or a text for each
+    below     titles of context tables whose rows follow, under the same headings
+    split     PSNR and SSIM in columns of their own
+
+    Values are those that `value` gives.
+    """
+
+    title: str
+    rows: dict[str, list[Field]]
+    where: dict[Field, list[str]] = {}
+    columns: list[Field] = []
+    titles: dict[str, str] = {}
+    facts: dict[str, Literal["parameters", "name"] | dict[str, str]] = {}
+    below: list[str] = []
+    split: bool = False
+
+    def __post_init__(self) -> None:
+        if not all([self.rows, *self.rows.values()]):
+            raise ValueError(f"{self.title}: rows need at least one field")
+        if self.split and self.columns:
+            raise ValueError(f"{self.title}: split goes without columns")
+
+    @property
+    def axes(self) -> list[Field]:
+        """The fields of its rows and columns."""
+        return [*(field for fields in self.rows.values() for field in fields), *self.columns]
+
+    def choose(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those of the cells that belong in the table, in its order; means after their clips."""
+        found = [
+            cell
+            for cell in cells
+            if all(value(cell, field) in names for field, names in self.where.items())
+        ]
+        clips = "clip" in self.axes
+
+        def order(cell: Cell) -> tuple[int, ...]:
+            listed = [names.index(value(cell, field)) for field, names in self.where.items()]
+            return (int(clips and cell.clip is None), *listed)
+
+        return sorted(found, key=order)
+
+    def row(self, cell: Cell) -> tuple[str, ...]:
+        """The titles of the cell's row, one for each heading."""
+        return tuple(self._shown(cell, fields) for fields in self.rows.values())
+
+    def column(self, cell: Cell) -> str:
+        """The title of the cell's column."""
+        return self._shown(cell, self.columns)
+
+    def _shown(self, cell: Cell, fields: Sequence[Field]) -> str:
+        return ", ".join(self.titles.get(value(cell, f)) or shown(cell, f) for f in fields)
+
+    def check(self, chosen: Paper) -> None:
+        """Raises ValueError, the key first, where the table does not fit the cells of the paper."""
+        for field, names in self.where.items():
+            known = {value(cell, field) for cell in chosen.cells}
+            _refuse_unknown(f"where.{field}", names, known)
+        cells = self.choose(chosen.cells)
+        if not cells:
+            raise ValueError("where: expected values of at least one cell, found those of none")
+        known = {value(cell, field) for cell in cells for field in self.axes}
+        _refuse_unknown("titles", self.titles, known)
+        for heading, texts in self.facts.items():
+            if isinstance(texts, dict):
+                _refuse_unknown(f"facts.{heading}", texts, chosen.checkpoints)
+        places = [(self.row(cell), self.column(cell)) for cell in cells]
+        if self.columns and (twice := [p for p in places if places.count(p) > 1]):
+            row, column = twice[0]
+            raise ValueError(f"columns: two cells in row {', '.join(row)!r}, column {column!r}")
+        context = {table.title: table for table in chosen.context}
+        _refuse_unknown("below", self.below, context)
+        known = {*self.facts, *(column for _, column in places)}
+        for title in self.below:
+            _refuse_unknown(f"below: columns of {title!r}", context[title].columns[1:], known)
+
+
+def value(cell: Cell, field: Field) -> str:
+    """What the cell has in that field, in words where that is null."""
+    found: str | None = getattr(cell, field)
+    return _NULLS[field] if found is None else found
+
+
+def shown(cell: Cell, field: Field) -> str:
+    """The value in that field as tables show it: data sets by their titles."""
+    return catalog.get(cell.dataset).title if field == "dataset" else value(cell, field)
+
+
+def _refuse_unknown(key: str, found: Iterable[str], known: Collection[str]) -> None:
+    for name in found:
+        if name not in known:
+            raise ValueError(f"{key}: {choices(known)}, found {name!r}")
+
+
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A publication: its cells, its checkpoints, the sources of its numbers."""
 
@@ -131,6 +235,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     checkpoints: dict[str, Checkpoint]
     cells: list[Cell]
     context: list[Context] = []
+    tables: list[Table] = []
     note: str | None = None
     name: str = ""
     package: str = ""
@@ -152,6 +257,11 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                     raise ValueError(
                         f"cells[{number}] ({cell.row}): {choices(choice)}, found {what} {name!r}"
                     )
+        for number, table in enumerate(self.tables):
+            try:
+                table.check(self)
+            except ValueError as error:
+                raise ValueError(f"tables[{number}].{error}") from error
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name."""
