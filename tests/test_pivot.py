@@ -13,6 +13,7 @@ from bench.paper import Context, Table
 from bench.pivot import Entry
 
 ROOT = Path(__file__).parent.parent
+OWN = [name for name in paper.names() if (ROOT / "reproductions" / name).is_dir()]
 
 
 def entry(cell, measured=("", ""), difference=("", ""), verdict="not run", **more):
@@ -31,6 +32,44 @@ def only(toy, table, cells=None):
 
 def lines(grid):
     return [line for group in grid.groups for line in group]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_published_number_is_in_a_table_of_the_paper(name):
+    loaded = paper.load(name)
+    held = [cell for table in loaded.tables for cell in table.choose(loaded.cells)]
+    assert all(cell in held for cell in loaded.cells)
+    grids = pivot.grids(loaded, [entry(cell) for cell in loaded.cells])
+    texts = " ".join(text for grid in grids for line in lines(grid) for text in line)
+    for cell in loaded.cells:
+        assert cell.psnr in texts
+        assert cell.ssim in texts
+    for context in loaded.context:
+        for row in context.rows:
+            assert all(text in texts for text in row)
+        assert any(context.title in grid.title + grid.caption for grid in grids)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_number_is_typed_twice(name):
+    loaded = paper.load(name)
+    fields = ("row", "dataset", "degradation", "clip", "protocol", "source")
+    keys = [tuple(paper.value(cell, field) for field in fields) for cell in loaded.cells]
+    assert len(set(keys)) == len(keys)
+    pairs = {f"{cell.psnr} / {cell.ssim}" for cell in loaded.cells}
+    assert not pairs & {text for table in loaded.context for row in table.rows for text in row}
+    declared = str([msgspec.to_builtins(table) for table in loaded.tables])
+    for cell in loaded.cells:
+        assert cell.psnr not in declared
+        assert cell.ssim not in declared
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_table_is_too_wide_to_read(name):
+    loaded = paper.load(name)
+    for grid in pivot.grids(loaded, [entry(cell) for cell in loaded.cells]):
+        widths = (max(map(len, column)) for column in zip(grid.header, *lines(grid), strict=True))
+        assert sum(widths) + 3 * len(grid.header) < 170, grid.title
 
 
 def test_cells_of_no_table_stand_in_one_of_their_own(toy):
