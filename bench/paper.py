@@ -257,11 +257,6 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
                     raise ValueError(
                         f"cells[{number}] ({cell.row}): {choices(choice)}, found {what} {name!r}"
                     )
-        for number, table in enumerate(self.tables):
-            try:
-                table.check(self)
-            except ValueError as error:
-                raise ValueError(f"tables[{number}].{error}") from error
 
     def checkpoint(self, name: str) -> Checkpoint:
         """The checkpoint of that name."""
@@ -301,6 +296,11 @@ def load(name: str) -> Paper:
 def read(path: Path, name: str, package: str = "") -> Paper:
     """The paper that the file in that package describes."""
     loaded = storage.read_yaml(path, Paper)
+    for number, table in enumerate(loaded.tables):
+        try:
+            table.check(loaded)
+        except ValueError as error:
+            raise BenchError(f"{path}: tables[{number}].{error}", todo="mend that key") from error
     return msgspec.structs.replace(loaded, name=name, package=package)
 
 

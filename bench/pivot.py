@@ -41,9 +41,9 @@ def grids(chosen: Paper, entries: Sequence[Entry]) -> list[Grid]:
     cells = [one.cell for one in entries]
     held = {cell for table in chosen.tables for cell in table.choose(cells)}
     others = [cell for cell in cells if cell not in held]
-    every = [(table, table.choose(cells)) for table in chosen.tables]
-    every += [(_OTHERS, others)] if others else []
-    used = {title for table in chosen.tables for title in table.below}
+    declared = [(table, table.choose(cells)) for table in chosen.tables]
+    every = [(table, some) for table, some in (*declared, (_OTHERS, others)) if some]
+    used = {title for table, _ in every for title in table.below}
     return [
         *(_Layout(chosen, table, [of_cell[cell] for cell in some]).grid for table, some in every),
         *(_published_only(table) for table in chosen.context if table.title not in used),

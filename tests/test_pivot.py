@@ -80,6 +80,13 @@ def test_cells_of_no_table_stand_in_one_of_their_own(toy):
     assert [grid.title for grid in pivot.grids(*whole(toy))] == ["Other published numbers"]
 
 
+def test_a_table_whose_cells_are_gone_is_left_out_but_not_what_stood_below_it(toy):
+    context = Context("Theirs", ["method", "Vid4"], [["A", "1.0 / 0.1"]])
+    table = Table(title="T", rows={"m": ["row"]}, columns=["dataset"], below=["Theirs"])
+    chosen = msgspec.structs.replace(toy, tables=[table], cells=[], context=[context])
+    assert [grid.title for grid in pivot.grids(chosen, [])] == ["Theirs"]
+
+
 def test_side_by_side(toy):
     table = Table(
         title="T", rows={"model": ["row"]}, where={"row": ["good"], "clip": ["mean", "pan"]}
