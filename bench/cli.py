@@ -116,14 +116,8 @@ def _report(options: argparse.Namespace) -> int:
         chosen = paper.load(name)
         records = record.read_all(options.results, name)
         if options.stdout:
-            if options.format == "markdown":
-                print(tables.document(chosen, records), end="")
-            else:
-                print(
-                    tables.render(
-                        tables.cells_frame(tables.judge_all(chosen, records)), options.format
-                    )
-                )
+            forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
+            print(forms[options.format](chosen, records), end="")
             continue
         file, text = tables.table_path(options.results, name), tables.document(chosen, records)
         if file.is_file() and file.read_bytes() == text.encode():

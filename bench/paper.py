@@ -1,21 +1,20 @@
-"""paper.yaml -> Paper: published cells with their sources, checkpoints, and verdicts on cells."""
+"""paper.yaml -> Paper: published cells, checkpoints, what authors released."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
 import importlib.resources
-import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import catalog, protocol, storage
+from bench.cells import Cell, Context, Source, Table
 from bench.errors import BenchError, choices
 from bench.restore import Recurrent, SlidingWindow, SpaceTime
 
@@ -24,16 +23,7 @@ Method = Callable[[Sequence[Frame], int, Sequence[int]], Iterator[Frame]]
 """LR frames of a whole clip, uint8 RGB (h, w, 3), the scale, and the indices of the wanted frames,
 which ascend -> the SR frames of those, in order."""
 
-Printed = Annotated[str, msgspec.Meta(pattern=r"^\d+\.\d+$")]
 GROUP = "bench.papers"
-
-
-class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where numbers were published. `kind` is how they were read: an image, a log, a README."""
-
-    where: str
-    kind: str | None = None
-    note: str | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,42 +89,6 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             raise ValueError("what a factory makes brings its restorer and its weights")
 
 
-class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One published number: PSNR and SSIM as printed, under a protocol, from a source.
-
-    `protocol` is null where the source does not state one; `clip` is null for the whole data set;
-    `verified` is false for numbers from memory, which earn no verdict.
-    """
-
-    row: str
-    dataset: str
-    degradation: str
-    checkpoint: str | None
-    protocol: str | None
-    psnr: Printed | None
-    ssim: Printed | None
-    source: str
-    clip: str | None = None
-    verified: bool = True
-    note: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.psnr is None and self.ssim is None:
-            raise ValueError("a cell needs psnr or ssim")
-
-
-class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published table that is not measured here, such as costs on other devices."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-
-    def __post_init__(self) -> None:
-        if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"{self.title}: every row needs {len(self.columns)} entries")
-
-
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Outputs that the authors released, which their checkpoint must give again.
 
@@ -185,6 +139,7 @@ class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cells: list[Cell]
     context: list[Context] = []
     references: dict[str, Reference] = {}
+    tables: list[Table] = []
     note: str | None = None
     name: str = ""
     package: str = ""
@@ -264,6 +219,11 @@ def load(name: str) -> Paper:
 def read(path: Path, name: str, package: str = "") -> Paper:
     """The paper that the file in that package describes."""
     loaded = storage.read_yaml(path, Paper)
+    for number, table in enumerate(loaded.tables):
+        try:
+            table.check(loaded.cells, loaded.checkpoints, loaded.context)
+        except ValueError as error:
+            raise BenchError(f"{path}: tables[{number}].{error}", todo="mend that key") from error
     return msgspec.structs.replace(loaded, name=name, package=package)
 
 
@@ -280,32 +240,6 @@ def method(checkpoint: Checkpoint) -> Method:
             todo="mend `method` in paper.yaml or install what it needs",
         ) from error
     return found  # type: ignore[no-any-return]
-
-
-def rounded(measured: float, published: str) -> str:
-    """The measured value with as many decimals as the published one.
-
-    >>> rounded(23.78358, "23.78")
-    '23.78'
-    """
-    return str(Decimal(measured).quantize(_unit(published)))
-
-
-def agrees(measured: float, published: str) -> bool:
-    """Whether the measured value rounds to the published one within one unit of its last digit.
-
-    Infinite values agree with nothing.
-
-    >>> agrees(21.7939, "21.80"), agrees(0.5428, "0.5246")
-    (True, False)
-    """
-    if not math.isfinite(measured):
-        return False
-    return abs(Decimal(rounded(measured, published)) - Decimal(published)) <= _unit(published)
-
-
-def _unit(published: str) -> Decimal:
-    return Decimal(1).scaleb(Decimal(published).as_tuple().exponent)  # type: ignore[arg-type]
 
 
 def _entry_points() -> dict[str, str]:

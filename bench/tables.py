@@ -1,21 +1,22 @@
-"""Records and papers -> data frames -> Markdown, LaTeX, CSV."""
+"""Records and papers -> verdicts -> data frames and tables -> Markdown, LaTeX, CSV."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pandas as pd
-from tabulate import tabulate
 
-from bench import catalog, paper, protocol
-from bench.paper import Cell, Context, Paper
+from bench import catalog, cells, grid, pivot, protocol
+from bench.cells import Cell
+from bench.grid import DAGGER
+from bench.paper import Paper
+from bench.pivot import Entry
 from bench.record import Part, Record
 
 Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
-Format = Literal["markdown", "latex", "csv"]
 _CELL_COLUMNS = [
     "row",
     "data set",
@@ -30,7 +31,7 @@ _CELL_COLUMNS = [
     "note",
 ]
 _PARTS: tuple[Part, ...] = ("shown", "interpolated")
-DAGGER = "\N{DAGGER}"
+_NOT_MEASURED = "not measured yet"
 
 
 class Judged(NamedTuple):
@@ -64,21 +65,29 @@ def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
     name = found.name_of(protocol.PROTOCOLS[cell.protocol]) if found else None
     measured = [clip.clip for clip in found.measured(name)] if found and name else []
     if found is None or name is None or not measured or (cell.clip or measured[0]) not in measured:
-        return Judged(cell, None, None, "not run", _why_not(chosen, cell), "")
+        reason = _failed(found, cell.clip) or _why_not(chosen, cell)
+        return Judged(cell, None, None, "not run", reason, "")
     if cell.clip is None and not found.complete(name):
-        reason = _partial(found, name)
+        reason = "; ".join(filter(None, (_partial(found, name), _failed(found, None))))
         return Judged(cell, None, None, "no verdict", reason, "")
     psnr, ssim = found.mean(name, cell.clip)
     extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
     if not cell.verified:
         return Judged(cell, psnr.value, ssim.value, "no verdict", "unverified number", extra)
     pairs = [(psnr.value, cell.psnr), (ssim.value, cell.ssim)]
-    agree = all(paper.agrees(value, printed) for value, printed in pairs if printed is not None)
+    agree = all(cells.agrees(value, printed) for value, printed in pairs if printed is not None)
     return Judged(cell, psnr.value, ssim.value, "reproduced" if agree else "differs", "", extra)
 
 
 def _identity(record: Record) -> tuple[str, str, str, str]:
     return (record.paper, record.checkpoint, record.dataset, record.degradation)
+
+
+def _failed(record: Record | None, clip: str | None) -> str:
+    """The last line of what went wrong with the clip, or with the first that failed."""
+    failures = record.failures if record else []
+    lines = [one.error[-1] for one in failures if clip in (None, one.clip) and one.error]
+    return f"failed: {lines[0]}" if lines else ""
 
 
 def _why_not(chosen: Paper, cell: Cell) -> str:
@@ -89,7 +98,7 @@ def _why_not(chosen: Paper, cell: Cell) -> str:
         return checkpoint.missing
     if checkpoint.frames and cell.dataset not in checkpoint.frames:
         return f"no frames were released for {title}"
-    return f"not measured yet: `bench run {chosen.name} --dataset {cell.dataset}`"
+    return f"{_NOT_MEASURED}: `bench run {chosen.name} --dataset {cell.dataset}`"
 
 
 def cells_frame(judged: Sequence[Judged]) -> pd.DataFrame:
@@ -105,7 +114,7 @@ def cells_frame(judged: Sequence[Judged]) -> pd.DataFrame:
                 "degradation": cell.degradation,
                 "clip": cell.clip or "mean",
                 "published": _pair(cell.psnr, cell.ssim) + ("" if cell.verified else DAGGER),
-                "measured": _pair(_fixed(one.psnr), _fixed(one.ssim))
+                "measured": _pair(_fixed(one.psnr, cell.psnr), _fixed(one.ssim, cell.ssim))
                 + (f" ({one.extra})" if one.extra else ""),
                 "difference": _pair(
                     _difference(one.psnr, cell.psnr), _difference(one.ssim, cell.ssim)
@@ -159,46 +168,73 @@ def _partial(record: Record, name: str) -> str:
     return f"{len(record.measured(name))} of {record.clip_count} clips"
 
 
-def render(frame: pd.DataFrame, form: Format) -> str:
-    """The data frame as text in that format; numbers stay as they were written."""
-    if form == "csv":
-        return str(frame.to_csv(index=False, lineterminator="\n"))
-    style = {"markdown": "github", "latex": "latex_booktabs"}[form]
-    table = frame.drop(columns="note", errors="ignore")
-    rows, headers = table.to_numpy().tolist(), list(table.columns)
-    return str(tabulate(rows, headers=headers, tablefmt=style, disable_numparse=True))
+def csv(chosen: Paper, records: Sequence[Record]) -> str:
+    """Every cell of the paper on a line of its own, with all that is known of it."""
+    frame = cells_frame(judge_all(chosen, records))
+    return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def latex(chosen: Paper, records: Sequence[Record]) -> str:
+    """The paper's tables, each in an environment of its own, and what to load for them."""
+    tables = (grid.latex(one) for one in _grids(chosen, judge_all(chosen, records)))
+    return "\n\n".join((grid.LATEX_NEEDS, *tables)) + "\n"
 
 
 def document(chosen: Paper, records: Sequence[Record]) -> str:
     """results/tables/<paper>.md: published beside measured, notes, sources, every run by clip."""
     judged = judge_all(chosen, records)
-    frame = cells_frame(judged)
-    notes = list(dict.fromkeys(note for note in frame["note"] if note))
-    marks = [f" [{notes.index(note) + 1}]" if note else "" for note in frame["note"]]
-    frame["published"] = [p + mark for p, mark in zip(frame["published"], marks, strict=True)]
     counts = Counter(one.verdict for one in judged)
     order: tuple[Verdict, ...] = ("reproduced", "differs", "no verdict", "not run")
     summary = ", ".join(f"{counts[verdict]} {verdict}" for verdict in order if verdict in counts)
+    protocols = dict.fromkeys(cell.protocol for cell in chosen.cells if cell.protocol)
     parts = [
         f"# {chosen.title}",
         f"Generated by `bench report {chosen.name}` from `results/records/{chosen.name}`.",
         chosen.note or "",
-        f"## Published and measured\n\nPSNR in dB / SSIM. {len(frame)} cells: {summary}.",
-        render(frame, "markdown"),
-        "\n".join(f"[{number}] {note}  " for number, note in enumerate(notes, 1)),
-        f"{DAGGER} from memory, without a source; no verdict."
-        if not all(cell.verified for cell in chosen.cells)
-        else "",
-        *(part for table in chosen.context for part in (f"## {table.title}", _context(table))),
-        "Sources:\n\n" + "\n".join(f"- {name}: {_source(chosen, name)}" for name in chosen.sources),
+        f"## Published and measured\n\nPSNR in dB / SSIM. {len(judged)} cells: {summary}.",
+        *(grid.markdown(one) for one in _grids(chosen, judged)),
+        _list("Protocols", {name: str(protocol.PROTOCOLS[name]) for name in protocols}),
+        _list("Checkpoints", {name: _weights(chosen, name) for name in chosen.checkpoints}),
+        _list("Sources", {name: _source(chosen, name) for name in chosen.sources}),
     ]
     if records:
-        parts += ["## Every run, clip by clip", render(runs_frame(records), "markdown")]
+        frame = runs_frame(records)
+        table = grid.markdown_table(list(frame.columns), frame.to_numpy().tolist())
+        parts += ["## Every run, clip by clip", table]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _context(table: Context) -> str:
-    return str(tabulate(table.rows, table.columns, tablefmt="github", disable_numparse=True))
+def _grids(chosen: Paper, judged: Sequence[Judged]) -> list[grid.Grid]:
+    return pivot.grids(chosen, [_entry(one) for one in judged])
+
+
+def _entry(one: Judged) -> Entry:
+    cell = one.cell
+    reason, _, todo = one.reason.partition(": ")
+    merged = reason == _NOT_MEASURED
+    return Entry(
+        cell=cell,
+        measured=(_fixed(one.psnr, cell.psnr) or "", _fixed(one.ssim, cell.ssim) or ""),
+        difference=(
+            _difference(one.psnr, cell.psnr) or "",
+            _difference(one.ssim, cell.ssim) or "",
+        ),
+        verdict=one.verdict,
+        reason=reason if merged else one.reason,
+        todo=todo if merged else "",
+        extra=one.extra,
+    )
+
+
+def _list(title: str, entries: Mapping[str, str]) -> str:
+    lines = "\n".join(f"- {name}: {text}" for name, text in entries.items())
+    return f"{title}:\n\n{lines}" if entries else ""
+
+
+def _weights(chosen: Paper, name: str) -> str:
+    checkpoint = chosen.checkpoints[name]
+    parts = (checkpoint.title, checkpoint.file, checkpoint.missing, checkpoint.note)
+    return "; ".join(part for part in parts if part)
 
 
 def _source(chosen: Paper, name: str) -> str:
@@ -215,11 +251,16 @@ def _pair(psnr: str | None, ssim: str | None) -> str:
     return "" if psnr is None and ssim is None else f"{psnr or '-'} / {ssim or '-'}"
 
 
-def _fixed(value: float | None) -> str | None:
-    return None if value is None else f"{value:.4f}"
+def _fixed(value: float | None, published: str | None) -> str | None:
+    return None if value is None else f"{value:.{_decimals(published)}f}"
 
 
 def _difference(measured: float | None, published: str | None) -> str | None:
     if measured is None or published is None:
         return None
-    return f"{measured - float(published):+.4f}"
+    return f"{measured - float(published):+.{_decimals(published)}f}"
+
+
+def _decimals(published: str | None) -> int:
+    """Four, or as many as were published where those are more."""
+    return max(4, len((published or "").partition(".")[2]))

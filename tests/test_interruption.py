@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,17 +64,19 @@ def records(results: Path) -> dict[str, str]:
 def test_twenty_kills_leave_the_records_of_an_undisturbed_run(tmp_path, installed):
     """Forty items: ten checkpoints on four clips."""
     undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    begin = time.monotonic()
     process = run(installed, undisturbed)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=300)
+    whole_s = time.monotonic() - begin
     assert process.returncode == 0, out
     expected = records(undisturbed)
     assert len(expected) == 10
 
-    chance, kills, growth = random.Random(20), 0, []  # noqa: S311 - no secret
+    chance, kills, growth = random.Random(20), 0, set()  # noqa: S311 - no secret
     while kills < 20:
         process = run(installed, disturbed)
         try:
-            process.communicate(timeout=chance.uniform(0.2, 1.5))
+            process.communicate(timeout=whole_s * chance.uniform(0.05, 0.8))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
@@ -81,12 +84,13 @@ def test_twenty_kills_leave_the_records_of_an_undisturbed_run(tmp_path, installe
         else:
             assert process.returncode == 0
             shutil.rmtree(disturbed)  # it was done before the clock ran out: once more from nothing
-        growth.append(sum(len(json.loads(text)["clips"]) for text in records(disturbed).values()))
+        found = records(disturbed)
+        growth.add(sum(len(json.loads(text)["clips"]) for text in found.values()))
     process = run(installed, disturbed)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=300)
     assert process.returncode == 0, out
     assert records(disturbed) == expected
-    assert len(set(growth)) > 1  # some kills came in the middle
+    assert len(growth - {0, 40}) > 1  # some kills came in the middle
 
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path, installed):

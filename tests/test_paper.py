@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 import reproductions
-from bench import catalog, paper
+from bench import catalog, cells, paper
 from bench.errors import BenchError
 
 ROOT = Path(__file__).parent.parent
@@ -83,7 +83,7 @@ def test_published_numbers_are_those_that_were_collected(name, facts):
     ],
 )
 def test_agreement_is_within_one_unit_of_the_last_digit(measured, published, expected):
-    assert paper.agrees(measured, published) is expected
+    assert cells.agrees(measured, published) is expected
 
 
 def broken(tmp_path, **change) -> Path:

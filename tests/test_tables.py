@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pandas as pd
 import pytest
@@ -59,25 +60,83 @@ def test_cells_show_published_measured_difference(toy, whole):
     assert frame.iloc[4]["measured"] == frame.iloc[4]["difference"] == ""
 
 
+def test_values_have_as_many_decimals_as_were_published(toy, whole):
+    cell = record.msgspec.structs.replace(toy.cells[0], psnr="28.203712", ssim="0.8")
+    exact = record.msgspec.structs.replace(toy, cells=[cell])
+    row = tables.cells_frame(tables.judge_all(exact, [whole])).iloc[0]
+    assert re.fullmatch(r"28\.\d{6} / 0\.8278", row["measured"])
+    assert re.fullmatch(r"[+-]0\.\d{6} / [+]0\.0278", row["difference"])
+
+
+def test_failures_are_told_by_their_last_line(toy, whole):
+    def failing(*names, kept=()):
+        failures = [
+            record.Failure(clip=name, error=["Traceback", f"{name} broke"], provenance="x")
+            for name in names
+        ]
+        clips = [clip for clip in whole.clips if clip.clip in kept]
+        return record.msgspec.structs.replace(whole, clips=clips, failures=failures)
+
+    def told(found):
+        return [(one.verdict, one.reason) for one in tables.judge_all(toy, [found])]
+
+    mean, _, pan, *_ = told(failing("occlusion", "pan"))
+    assert mean == ("not run", "failed: occlusion broke")
+    assert pan == ("not run", "failed: pan broke")
+    mean, _, pan, *_ = told(failing("zoom", kept=("pan",)))
+    assert mean == ("no verdict", "1 of 4 clips; failed: zoom broke")
+    assert pan == ("reproduced", "")
+    assert told(failing("zoom"))[2] == (
+        "not run",
+        "not measured yet: `bench run toy --dataset sample`",
+    )
+    assert "[1] 1 of 4 clips; failed: zoom broke" in tables.document(
+        toy, [failing("zoom", kept=("pan",))]
+    )
+
+
 def test_document(toy, whole):
     text = tables.document(toy, [whole])
     assert text.startswith("# Toy\n")
     assert "11 cells: 2 reproduced, 1 differs, 1 no verdict, 7 not run." in text
-    assert "| 20.00 / - [1]" in text
-    assert "[1] made up" in text
+    assert re.search(r"\| 20\.00 / - \[1\] +\| 2\d\.\d{4} / -? ?", text)
+    assert "\n[1] made up" in text
+    assert f"| no verdict{tables.DAGGER} " in text
     assert f"{tables.DAGGER} from memory" in text
+    assert "- fixed: Y, crop 8, clip mean\n" in text
+    assert "- absent: not to be had; its address is dead\n" in text
     assert "- here: tests/toypaper" in text
-    assert "| good         | Sample     | bi            | fixed      | mean      | 28.2037 " in text
+    assert "| good       | Sample   | bi          | fixed     | mean      | 28.2037 " in text
     assert text.endswith("|\n")
     assert tables.document(toy, []).count("## Every run") == 0
 
 
-def test_formats(toy, whole):
+def test_every_cell_says_something(toy, whole):
+    """No hole, no cell without a verdict, and no reason more than once."""
+    text = tables.document(toy, [whole])
+    reasons = {one.reason.partition(": ")[0] for one in tables.judge_all(toy, [whole])}
+    for reason in reasons - {"", "unverified number"}:
+        assert text.count(f"] {reason}") == 1
+    body = text[text.index("### Other") : text.index("Protocols:")]
+    rows = [line.split(" | ") for line in body.splitlines() if line.startswith("| ")]
+    assert len(rows) == 1 + 11
+    assert all(entry.strip("| ") for row in rows for entry in row)
+
+
+def test_csv_has_one_line_for_every_published_number(toy, whole):
     frame = tables.cells_frame(tables.judge_all(toy, [whole]))
-    read = pd.read_csv(io.StringIO(tables.render(frame, "csv")), dtype=str, keep_default_na=False)
+    text = tables.csv(toy, [whole])
+    read = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     assert read.to_dict() == frame.to_dict()
-    assert "\\toprule" in tables.render(frame, "latex")
-    assert tables.render(frame, "markdown").splitlines()[1].startswith("|--")
+    assert len(read) == len(toy.cells)
+
+
+def test_latex(toy, whole):
+    text = tables.latex(toy, [whole])
+    assert text.startswith("% needs \\usepackage{booktabs}\n")
+    assert text.count("\\toprule") == text.count("\\bottomrule") == 1
+    assert "28.20 / 0.8278$\\dagger$" in text
+    assert "\\par [2] not measured yet: \\texttt{bench run toy --dataset sample}" in text
 
 
 def test_identical_frames_agree_with_no_number(toy, whole):
@@ -109,5 +168,13 @@ def test_infinite_frames_are_said(toy, tmp_path, whole):
     black = record.msgspec.structs.replace(whole, clips=clips)
     frame = tables.cells_frame(tables.judge_all(toy, [black]))
     assert "(4 of 36 frames identical)" in frame.iloc[0]["measured"]
+    assert "\n[1] 4 of 36 frames identical" in tables.document(toy, [black])
     runs = tables.runs_frame([black])
     assert "(1 of 9 frames identical)" in runs.iloc[0]["PSNR"]
+
+
+def test_the_command_prints_every_form(bench, toy):
+    forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
+    for name, form in forms.items():
+        code, out, err = bench("report", "toy", "--stdout", "--format", name)
+        assert (code, out, err) == (0, form(toy, []), "")
