@@ -13,7 +13,7 @@ import importlib.resources
 import struct
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -99,14 +99,27 @@ def read(path: Path, checkpoint: Checkpoint) -> dict[str, Tensor]:
     Raises BenchError where the file's SHA-256 is not the known one, where it needs more than
     tensors to be read, or where it has another layout.
     """
+    return weights(path, checkpoint).state
+
+
+class Weights(NamedTuple):
+    """A state dict, and whether its file says that it is `untrained`: a stand-in for a real one."""
+
+    state: dict[str, Tensor]
+    untrained: bool
+
+
+def weights(path: Path, checkpoint: Checkpoint) -> Weights:
+    """What `read` gives, and whether the file bears the entry `untrained` beside its tensors."""
     if path.name.endswith(_CONVERTED):
         content = load(path)
         pins.check(path, checkpoint, _origin(path, content))
-        return unwrap(path, content, checkpoint)
-    check(path, checkpoint)
-    if checkpoint.whole_module:
-        return unwrap(path, _converted_content(path, sha256(path)), checkpoint)
-    return unwrap(path, load(path), checkpoint)
+    else:
+        check(path, checkpoint)
+        whole = checkpoint.whole_module
+        content = _converted_content(path, sha256(path)) if whole else load(path)
+    untrained = isinstance(content, Mapping) and content.get("untrained") is True
+    return Weights(unwrap(path, content, checkpoint), untrained)
 
 
 def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into the file
@@ -212,7 +225,10 @@ def network(chosen: Paper, name: str, state: Mapping[str, Tensor] | None = None)
     checkpoint = chosen.checkpoint(name)
     built = build(chosen, checkpoint)
     if state is not None:
-        wanted, constants = shapes(built.state_dict()), dict(built.named_buffers())
+        wanted, constants = (
+            shapes(built.state_dict()),
+            dict(built.named_buffers(remove_duplicate=False)),
+        )
         best: tuple[int, list[str]] | None = None
         for table in name_tables(chosen, checkpoint):
             renamed = rename(state, table)
@@ -365,6 +381,9 @@ def misfit(chosen: Paper, checkpoint: Checkpoint, found: Shapes) -> list[str]:
 
     with torch.device("meta"):
         built = build(chosen, checkpoint)
-    wanted, constants = shapes(built.state_dict()), dict(built.named_buffers())
+    wanted, constants = (
+        shapes(built.state_dict()),
+        dict(built.named_buffers(remove_duplicate=False)),
+    )
     tables = name_tables(chosen, checkpoint)
     return min((_faults(rename(found, t), wanted, constants) for t in tables), key=len)

@@ -258,7 +258,8 @@ def _summary(done: Sequence[Done], todo: Todo) -> None:
         words = [f"{len(one.measured)} measured"] if one.measured else []
         words += [f"{skipped} as they were"] if skipped else []
         words += [f"{len(one.failed)} failed"] if one.failed else []
-        print(f"{job.run}: {have} ({', '.join(words)}) -> {file}")
+        untrained = " with untrained weights" if found and found.untrained else ""
+        print(f"{job.run}: {have}{untrained} ({', '.join(words)}) -> {file}")
 
 
 def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -> bool:

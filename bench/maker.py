@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, checkpoint, contract, frames, paper, runtime
+from bench import catalog, checkpoint, contract, frames, paper, record, runtime
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
 from bench.locate import Found
@@ -102,13 +102,14 @@ def make(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
     if described.factory:
         return _by_factory(chosen, described, dataset, settings)
     path = checkpoint.find(chosen, name)
+    weights = checkpoint.weights(path, described)
     network, device = runtime.place(
-        checkpoint.network(chosen, name, checkpoint.read(path, described)), settings.device
+        checkpoint.network(chosen, name, weights.state), settings.device
     )
     return Maker(
         network=runtime.prepare(network, settings.dtype, settings.tf32, settings.compiled),
         way=_way(described.restorer, dataset, settings),
-        precision=_precision(settings),
+        precision=_precision(settings) + (record.UNTRAINED,) * weights.untrained,
         device=device,
         checkpoint_sha256=checkpoint.sha256(path),
         module=module_of(described),

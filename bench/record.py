@@ -16,6 +16,7 @@ from bench.score import ClipScores, Mean, dataset_mean
 
 SCHEMA: Literal[2] = 2
 Part = Literal["all", "shown", "interpolated"]
+UNTRAINED = ("weights", "untrained")  # the entry in `restoring` of weights that stand in for others
 RETRIED = "retried"  # the key in `restoring` of what memory allowed in place of what was asked for
 
 
@@ -127,6 +128,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             psnr.append([scores.numbers()[i] for i in places])
             ssim.append([scores.ssim[i] for i in places])
         return dataset_mean(psnr, protocol), dataset_mean(ssim, protocol)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether any clip was restored by weights that only stand in for the published ones."""
+        key, value = UNTRAINED
+        return any(clip.restoring.get(key) == value for clip in self.clips)
 
     @property
     def interpolates(self) -> bool:

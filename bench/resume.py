@@ -64,7 +64,9 @@ def _valid(job: Job, known: Record, outline: Maker, clip: str) -> bool:
         opened = open_clip(job.found, clip, job.run.degradation, job.scale)
         if found.lr_sha256 is not None:
             lr = evaluate.decoded(opened.lr, job.settings.workers)
-            restoring = {k: v for k, v in found.restoring.items() if k != record.RETRIED}
+            # What memory allowed is no wish; what weights they are, their SHA-256 tells.
+            extra = {record.RETRIED, record.UNTRAINED[0]}
+            restoring = {k: v for k, v in found.restoring.items() if k not in extra}
             if (
                 score.digest(lr) != found.lr_sha256
                 or opened.lr_origin != found.lr_origin

@@ -72,8 +72,9 @@ def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
         return Judged(cell, None, None, "no verdict", reason, "")
     psnr, ssim = found.mean(name, cell.clip)
     extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
-    if not cell.verified:
-        return Judged(cell, psnr.value, ssim.value, "no verdict", "unverified number", extra)
+    if found.untrained or not cell.verified:
+        reason = "untrained weights" if found.untrained else "unverified number"
+        return Judged(cell, psnr.value, ssim.value, "no verdict", reason, extra)
     pairs = [(psnr.value, cell.psnr), (ssim.value, cell.ssim)]
     agree = all(cells.agrees(value, printed) for value, printed in pairs if printed is not None)
     return Judged(cell, psnr.value, ssim.value, "reproduced" if agree else "differs", "", extra)
@@ -143,7 +144,7 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
                 psnr, ssim = record.mean(name, clip)
                 mean = "mean" if complete else _partial(record, name)
                 row = {
-                    "checkpoint": record.checkpoint,
+                    "checkpoint": record.checkpoint + " (untrained)" * record.untrained,
                     "data set": title,
                     "degradation": record.degradation,
                     "protocol": name,

@@ -18,6 +18,8 @@ def test_records(file):
     assert file == record.path(RESULTS, read.paper, read.checkpoint, read.dataset, read.degradation)
     assert {"fixed", "fixed-centre"} & set(read.protocols)
     assert all(read.complete(name) for name in read.protocols)
+    assert not read.untrained
+    assert not read.failures
     dataset = catalog.get(read.dataset)
     loaded = paper.load(read.paper)
     assert read.checkpoint in loaded.checkpoints
