@@ -11,8 +11,8 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from reproductions.layers.perceptron import Perceptron
 from reproductions.layers.window_attention import (
     MASKED,
     Window,
@@ -120,20 +120,6 @@ class AttentionBlock(nn.Module):
         """Gives some windows of one kind, (windows, tokens, c)."""
         x = x + self.attn(self.norm1(x), bias)
         y: Tensor = x + self.mlp(self.norm2(x))
-        return y
-
-
-class Perceptron(nn.Module):
-    """Gives two linear layers with a GELU (the exact one, by erf) between them, pixel by pixel."""
-
-    def __init__(self, channels: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
-        self.fc2 = nn.Linear(hidden, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Gives (..., channels)."""
-        y: Tensor = self.fc2(functional.gelu(self.fc1(x)))
         return y
 
 
