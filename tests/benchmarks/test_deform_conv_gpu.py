@@ -90,6 +90,7 @@ def test_beside_torchvision(ratio, timed, operands):
         ratio(WHAT, timed("1"), theirs, "torchvision", 30)
 
 
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about itself and what it reads
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.paper}-{case.checkpoint}")
 def test_eager_beside_compiled(benchmark, case):
     """An SR frame in steady state, in turns, once both have run and the compiler is done."""
