@@ -74,8 +74,27 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Print how fast things are, as ratios within one run, on one thread unless it says two."""
+    """Print how fast things are, on one thread unless it says two; compare with a saved run.
+
+    Times are compared with those of the run that was saved last on this machine, if there is one:
+    `nox -s benchmarks -- --benchmark-save=NAME` saves one, below .benchmarks.
+    """
     session.install(*PINNED, ".", *_group("test"))
+    runs = ROOT / ".benchmarks"
+    saved = max(runs.glob("*/*.json"), key=lambda file: file.stat().st_mtime, default=None)
+    latest = runs / "latest.json"
+    runs.mkdir(exist_ok=True)
     session.run(
-        "pytest", "tests/benchmarks", "--benchmark-enable", *session.posargs, env=ONE_THREAD
+        "pytest",
+        "tests/benchmarks",
+        "--benchmark-enable",
+        f"--benchmark-storage={runs.as_uri()}",
+        "--benchmark-save-data",
+        f"--benchmark-json={latest}",
+        *session.posargs,
+        env=ONE_THREAD,
     )
+    if saved is None:
+        session.log("No run is saved to compare with; save one with -- --benchmark-save=NAME")
+    else:
+        session.run("python", "tests/benchmarks/compare.py", str(saved), str(latest))

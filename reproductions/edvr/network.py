@@ -11,7 +11,7 @@ mmagic/models/editors/edvr/edvr_net.py. Other publishers' names: names.yaml.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,16 @@ from torch.nn import functional
 
 from reproductions.layers.deform_conv import DeformConv
 from reproductions.layers.memory_format import preferred
+from reproductions.layers.pair_conv import PairConv
 from reproductions.layers.residual import ResidualBlock, residual_blocks
 from reproductions.layers.upsample import bilinear
 
+# The levels of the pyramid, fine to coarse.
+_KEYS = ("l1", "l2", "l3")
+
 
 class Features(NamedTuple):
-    """What EDVR computes of a frame on its own, each (n, channels, height, width).
+    """What EDVR computes of a frame on its own, each tensor (n, channels, height, width).
 
     With `hr_in` the frame is four times as high and wide as level 1.
     """
@@ -37,6 +41,12 @@ class Features(NamedTuple):
     """F_i at half the size."""
     level3: Tensor
     """F_i at a quarter of the size."""
+    as_supporting: tuple[Tensor, Tensor, Tensor]
+    """What each level adds to the joint features of a pair as the supporting frame."""
+    as_reference: tuple[Tensor, Tensor, Tensor]
+    """The same as the reference frame."""
+    as_aligned_to: Tensor
+    """What F_i adds to the joint features of the cascade as the reference frame."""
 
 
 class EDVR(nn.Module):
@@ -119,10 +129,23 @@ class EDVR(nn.Module):
         level1 = self.feature_extraction(level1)
         level2 = _leaky(self.conv_l2_2(_leaky(self.conv_l2_1(level1))))
         level3 = _leaky(self.conv_l3_2(_leaky(self.conv_l3_1(level2))))
-        each = (x, level1, level2, level3)
+        halves = self.pcd_align.halves((level1, level2, level3))
+
         # Slices keep the strides of channels last, which unbinding a batch of one would not.
-        split = [[x[i::t] for i in range(t)] for x in each]
-        return [Features(*of_frame) for of_frame in zip(*split, strict=True)]
+        def of_frame(i: int, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            first, second, third = (level[i::t] for level in levels)
+            return first, second, third
+
+        return [
+            Features(
+                x[i::t],
+                *of_frame(i, (level1, level2, level3)),
+                of_frame(i, halves.as_supporting),
+                of_frame(i, halves.as_reference),
+                halves.as_aligned_to[i::t],
+            )
+            for i in range(t)
+        ]
 
     def reconstruct(self, window: Sequence[Features]) -> Tensor:
         """Gives the SR reference frame (n, 3, ...) of the features of a window in time order.
@@ -148,9 +171,7 @@ class EDVR(nn.Module):
                 f"this EDVR was given a window of {len(window)} frames; expected {self.window}"
             )
             raise ValueError(message)
-        # All frames of the window in one batch.
-        reference = [window[self.reference]] * len(window)
-        aligned: Tensor = self.pcd_align(_levels(window), _levels(reference))
+        aligned: Tensor = self.pcd_align(window, window[self.reference])
         return torch.cat(aligned.chunk(len(window)), dim=1)
 
     def _check(self, frames: Tensor) -> None:
@@ -210,6 +231,14 @@ class Predeblur(nn.Module):
         return deblurred
 
 
+class Halves(NamedTuple):
+    """What frames add to the alignment's joint features, see `Features`."""
+
+    as_supporting: list[Tensor]
+    as_reference: list[Tensor]
+    as_aligned_to: Tensor
+
+
 class PCDAlignment(nn.Module):
     """Gives features aligned to the reference frame: coarse to fine, then a cascade.
 
@@ -229,33 +258,48 @@ class PCDAlignment(nn.Module):
             return DeformConv(channels, deformable_groups, modulated=True)
 
         # Coarse to fine, the order of the official parameters too.
-        self.offset_conv1 = nn.ModuleDict({k: conv(2 * channels) for k in ("l3", "l2", "l1")})
+        self.offset_conv1 = nn.ModuleDict({k: PairConv(channels) for k in ("l3", "l2", "l1")})
         self.offset_conv2 = nn.ModuleDict(
             {"l3": conv(channels), "l2": conv(2 * channels), "l1": conv(2 * channels)}
         )
         self.offset_conv3 = nn.ModuleDict({k: conv(channels) for k in ("l2", "l1")})
         self.dcn_pack = nn.ModuleDict({k: deformable() for k in ("l3", "l2", "l1")})
         self.feat_conv = nn.ModuleDict({k: conv(2 * channels) for k in ("l2", "l1")})
-        self.cas_offset_conv1 = conv(2 * channels)
+        self.cas_offset_conv1 = PairConv(channels)
         self.cas_offset_conv2 = conv(channels)
         self.cas_dcnpack = deformable()
 
-    def forward(self, supporting: list[Tensor], reference: list[Tensor]) -> Tensor:
-        """Gives the aligned features (n, channels, h, w).
+    def halves(self, levels: Sequence[Tensor]) -> Halves:
+        """Gives what frames add to the joint features; levels: three, fine to coarse."""
+        convs = [cast("PairConv", self.offset_conv1[key]) for key in _KEYS]
+        pairs = [conv.halves(x) for conv, x in zip(convs, levels, strict=True)]
+        as_supporting, as_reference = zip(*pairs, strict=True)
+        as_aligned_to = self.cas_offset_conv1.second(levels[0])
+        return Halves(list(as_supporting), list(as_reference), as_aligned_to)
 
-        supporting, reference: three levels each, fine to coarse, (n, channels, h, w), (..., h/2,
-        w/2) and (..., h/4, w/4).
+    def forward(self, window: Sequence[Features], reference: Features) -> Tensor:
+        """Gives the aligned features of a window's frames, (frames * n, c, h, w), frame by frame.
+
+        The reference frame goes through the alignment with itself, as any other.
         """
-        pairs = [torch.cat(pair, dim=1) for pair in zip(supporting, reference, strict=True)]
+        # All frames of the window in one batch.
+        level1, level2, level3 = (
+            torch.cat(level) for level in zip(*(frame[1:4] for frame in window), strict=True)
+        )
 
-        offset = _leaky(self.offset_conv1["l3"](pairs[2]))
+        def joint(key: str) -> Tensor:
+            level, conv = _KEYS.index(key), self.offset_conv1[key]
+            second = reference.as_reference[level]
+            return torch.cat([conv(frame.as_supporting[level], second) for frame in window])
+
+        offset = _leaky(joint("l3"))
         offset = _leaky(self.offset_conv2["l3"](offset))
-        aligned = _leaky(self.dcn_pack["l3"](supporting[2], offset))
+        aligned = _leaky(self.dcn_pack["l3"](level3, offset))
 
-        for key, pair, level in (("l2", pairs[1], supporting[1]), ("l1", pairs[0], supporting[0])):
+        for key, level in (("l2", level2), ("l1", level1)):
             # A displacement of one pixel is one of two pixels on the finer level.
             coarser = bilinear(offset, 2).mul(2)
-            offset = _leaky(self.offset_conv1[key](pair))
+            offset = _leaky(joint(key))
             offset = _leaky(self.offset_conv2[key](torch.cat((offset, coarser), dim=1)))
             offset = _leaky(self.offset_conv3[key](offset))
             found = self.dcn_pack[key](level, offset)
@@ -263,8 +307,9 @@ class PCDAlignment(nn.Module):
             if key != "l1":
                 aligned = _leaky(aligned)
 
-        offset = torch.cat((aligned, reference[0]), dim=1)
-        offset = _leaky(self.cas_offset_conv2(_leaky(self.cas_offset_conv1(offset))))
+        firsts = self.cas_offset_conv1.first(aligned).chunk(len(window))
+        offset = torch.cat([self.cas_offset_conv1(x, reference.as_aligned_to) for x in firsts])
+        offset = _leaky(self.cas_offset_conv2(_leaky(offset)))
         return _leaky(self.cas_dcnpack(aligned, offset))
 
 
@@ -317,11 +362,6 @@ class TSAFusion(nn.Module):
         # Doubled, so that attention that knows nothing (sigmoid of 0) leaves the features alone.
         out: Tensor = fused * attention.sigmoid() * 2 + shift
         return out
-
-
-def _levels(window: Sequence[Features]) -> list[Tensor]:
-    """Gives each level of the pyramid with the window's frames as one batch, frame by frame."""
-    return [torch.cat(level) for level in list(zip(*window, strict=True))[1:]]
 
 
 def _pools(x: Tensor) -> Tensor:

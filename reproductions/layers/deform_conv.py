@@ -9,18 +9,26 @@ equation 1):
 A bilinear sample is a weighted sum of four pixels, so a band of output rows takes three steps: the
 number and weight of the four pixels of each sample, one `embedding_bag` that gathers and sums them,
 and one matrix product with w. Bands keep the intermediate values in the cache and the memory small.
+
+On a CUDA device where Triton is installed one kernel takes the first two steps
+(deform_conv_triton.py), unless gradients are wanted; float32 differs by rounding only, less than
+1e-5. The variable `BENCH_TRITON` says otherwise: 0 for this path everywhere, `interpret` for the
+kernel on CPUs too, in Triton's interpreter, which is slow and there to test the kernel.
 """
 
+import importlib.util
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from bench.errors import BenchError
 from reproductions.layers import deform_sampling as sampling
 from reproductions.layers.deform_sampling import Border, Grid, Places
 
@@ -81,8 +89,13 @@ def _convolve(  # noqa: PLR0917 - a convolution's tensors
     moved: offsets along y and x, (2, n, out_h, out_w, groups * taps), any strides. scale: the
     mask, likewise.
     """
-    pixels = sampling.pixel_table(x, grid)
     kernel = _kernel_matrix(weight, grid)
+    tensors = (x, moved, weight, bias, scale)
+    tracked = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if not tracked and _by_triton(x, moved, scale):
+        out = _gathered_by_triton(x, moved, scale, kernel, grid)
+        return _with_bias(out, bias, grid)
+    pixels = sampling.pixel_table(x, grid)
     places = sampling.places(grid, torch.promote_types(moved.dtype, torch.float32), x.device)
 
     def result(
@@ -90,8 +103,7 @@ def _convolve(  # noqa: PLR0917 - a convolution's tensors
     ) -> Tensor:
         return _apply_kernel(_columns(pixels, moved, scale, places, band), kernel, grid)
 
-    tensors = (x, moved, weight, bias, scale)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+    if tracked:
         # A checkpoint keeps nothing for the way back but what all bands share.
         track = partial(checkpoint, result, use_reentrant=False, preserve_rng_state=False)
         items = [
@@ -104,9 +116,68 @@ def _convolve(  # noqa: PLR0917 - a convolution's tensors
         for band in chain.from_iterable(_bands(grid, x.device.type)):
             columns = _columns(pixels, moved, scale, places, band)
             _apply_kernel(columns, kernel, grid, out[band.items, :, band.pixels])
+    return _with_bias(out, bias, grid)
+
+
+def _with_bias(out: Tensor, bias: Tensor | None, grid: Grid) -> Tensor:
+    """Gives `out`, (n, out_channels, out_h * out_w), with the bias and with rows and columns."""
     if bias is not None:
         out = out + bias[:, None] if out.requires_grad else out.add_(bias[:, None])
     return torch.unflatten(out, 2, (grid.out_height, grid.out_width))
+
+
+def _gathered_by_triton(
+    x: Tensor, moved: Tensor, scale: Tensor | None, kernel: Tensor, grid: Grid
+) -> Tensor:
+    """Gives the convolution without its bias, (n, out_channels, out_h * out_w)."""
+    from reproductions.layers import deform_conv_triton
+
+    out = _empty_output(x, kernel.shape[0] * kernel.shape[1], grid)
+    # The channels of a pixel side by side are one piece of memory to read.
+    x = x.contiguous(memory_format=torch.channels_last)
+    for band in chain.from_iterable(_bands(grid, x.device.type)):
+        columns = deform_conv_triton.columns(
+            x[band.items],
+            moved[:, band.items, band.rows],
+            None if scale is None else scale[band.items, band.rows],
+            grid,
+            band.rows.start,
+            rows=band.rows.stop - band.rows.start,
+        )
+        _apply_kernel(columns, kernel, grid, out[band.items, :, band.pixels])
+    return out
+
+
+def _by_triton(x: Tensor, moved: Tensor, scale: Tensor | None) -> bool:
+    """Whether the kernel takes these tensors."""
+    if not _triton_serves(x.device.type):
+        return False
+    from reproductions.layers.deform_conv_triton import DTYPES
+
+    return all(t is None or t.dtype in DTYPES for t in (x, moved, scale))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _triton_serves(device: str) -> bool:
+    """Whether the kernel is wanted on a device of this type, and Triton is there."""
+    match os.environ.get("BENCH_TRITON", "1"):
+        case "0":
+            return False
+        case "1":
+            return device == "cuda" and _triton_is_installed()
+        case "interpret":
+            return device in {"cpu", "cuda"} and _triton_is_installed()
+        case other:
+            raise BenchError(
+                f"BENCH_TRITON is {other!r}",
+                expected="0, 1 or interpret",
+                todo="unset it, and the kernel is used where there is a CUDA device",
+            )
+
+
+@cache
+def _triton_is_installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 class DeformConv(nn.Module):

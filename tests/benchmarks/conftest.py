@@ -11,6 +11,16 @@ import pytest
 _LINES: list[str] = []
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
 @pytest.fixture
 def ratio(benchmark) -> Callable[..., None]:
     """Times ours by the benchmark and another function before each of its rounds.

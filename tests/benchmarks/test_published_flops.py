@@ -14,6 +14,7 @@ from torch import nn
 import reproductions
 from bench import flops, paper, timing
 from bench.timing import Shape
+from reproductions.layers.deform_conv import DeformConv
 
 REDS, VIMEO = 180 * 320, 64 * 112
 VID4 = (41 * 144 * 180 + 34 * 144 * 176 + 49 * 120 * 180 + 47 * 120 * 180) / 171
@@ -48,6 +49,12 @@ def test_tdan_in_the_table_of_d3dnet():
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.bias is not None:
             module.register_forward_hook(lambda *call: biases.append(call[2].numel()))
+        if isinstance(module, DeformConv):
+            # Its layer of offsets is called by its weight, not as a module.
+            of_offsets = module.offset_channels / len(module.weight)
+            module.register_forward_hook(
+                lambda *call, ratio=of_offsets: biases.append(ratio * call[2].numel())
+            )
     counted = multiply_adds(network, 5, 3, 180, 320)
     convolutions = counted.counted["aten.convolution"]
     # Ours has both halves of the pair convolution of five frames, the author's of four pairs.
