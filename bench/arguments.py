@@ -164,6 +164,8 @@ def parser() -> argparse.ArgumentParser:
         help="of what --stdout prints",
     )
 
+    _check_command(command)
+
     sub = command(
         "doctor",
         "what this machine can and cannot run",
@@ -219,6 +221,28 @@ def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser])
     options.results_option(sub)
     options.runtime_options(sub)
     options.workers_option(sub)
+
+
+def _check_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = command(
+        "check",
+        "compare results with committed ones; exit with 1 if any got worse or is gone",
+        """\
+                  examples:
+                    bench check
+                    bench check --against origin/main --summary gate.md
+                    bench check --against ~/other/results""",
+    )
+    sub.add_argument(
+        "--against",
+        default="HEAD",
+        metavar="REF",
+        help="a commit, or another results folder (default: HEAD)",
+    )
+    sub.add_argument(
+        "--summary", type=Path, metavar="FILE", help="append the table there, as Markdown"
+    )
+    options.results_option(sub)
 
 
 def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

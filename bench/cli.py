@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cli_fetch, cli_latency, cli_reproduce, cli_run, console
+from bench import cli_check, cli_fetch, cli_latency, cli_reproduce, cli_run, console
 from bench.arguments import parser
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
@@ -145,6 +145,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_reproduce.COMMANDS,
     **cli_fetch.COMMANDS,
     **cli_latency.COMMANDS,
+    **cli_check.COMMANDS,
     "list": _list,
     "score": _score,
     "report": _report,

@@ -15,8 +15,8 @@ from bench import frames, paper, sample
 from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "doctor"]
-COMMANDS += ["fetch", "add", "inspect", "convert", "cache", "test-method"]
+COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "check"]
+COMMANDS += ["doctor", "fetch", "add", "inspect", "convert", "cache", "test-method"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -188,6 +188,8 @@ def test_score_clips(bench, clips):
         ("plan bicubic --data-root file --dataset vid5", "unknown data set"),
         ("report bicubc", "unknown paper"),
         ("report --results file", "cannot write file/tables"),
+        ("check", "no results in results: expected files below records or latency"),
+        ("check --summary", "argument --summary: expected one argument"),
         ("report --format xml", "invalid choice: 'xml'"),
         ("report --format latex", "--format latex needs --stdout"),
         ("report --check --stdout", "not allowed with argument --check"),
