@@ -143,18 +143,18 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "report",
-        "write the tables of the papers from their records",
+        "write the tables of the papers and the leaderboard from the records",
         """\
                   examples:
                     bench report
                     bench report bicubic --format latex --stdout
                     bench report --check""",
     )
-    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
+    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: all, and the leaderboard")
     options.results_option(sub)
     either = sub.add_mutually_exclusive_group()
     either.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
+        "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
     )
     either.add_argument("--stdout", action="store_true", help="print the tables instead")
     sub.add_argument(

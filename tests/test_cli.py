@@ -121,10 +121,15 @@ def test_a_failing_run_does_not_stop_the_others(bench, toy):
 def test_report_writes_checks_and_prints(bench, toy):
     bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--degradation", "bi")
     code, _, err = bench("report", "--check")
-    assert code == 1
-    assert err == "results/tables/toy.md: stale; run bench report\n"
-    assert bench("report")[:2] == (0, "results/tables/toy.md: written\n")
-    assert bench("report", "--check")[:2] == (0, "results/tables/toy.md: fresh\n")
+    files = ("results/tables/toy.md", "results/LEADERBOARD.md")
+
+    def lines(state: str) -> str:
+        return "".join(f"{file}: {state}\n" for file in files)
+
+    assert (code, err) == (1, lines("stale; run bench report"))
+    assert bench("report")[:2] == (0, lines("written"))
+    assert bench("report", "--check")[:2] == (0, lines("fresh"))
+    assert bench("report", "toy")[:2] == (0, "results/tables/toy.md: fresh\n")
     code, out, _ = bench("report", "toy", "--stdout", "--format", "csv")
     assert out.splitlines()[0].startswith("row,data set,degradation,clip,published")
     code, out, _ = bench("report", "toy", "--stdout")
