@@ -184,6 +184,9 @@ def test_published_numbers_are_footnotes_and_never_rows(toy):
         "Published only: toy, other: 1.00 / 0.1000, not measured here; source here",
         "Published only: toy, released: 28.20 / 0.8278, not measured here; source here",
     ]
+    _, notes = section(document(result("swapped"), papers=[toy]), "Sample, bi")
+    of_good = [note for note in notes if "toy, good" in note]  # no clip, nothing from memory
+    assert of_good == ["Published only: toy, good: 28.20 / 0.828, not measured here; source here"]
     described = msgspec.structs.replace(toy.checkpoints["good"], restorer=SpaceTime(4))
     between = msgspec.structs.replace(toy, checkpoints={**toy.checkpoints, "released": described})
     assert "toy, released" not in document(result("good"), papers=[between])
