@@ -143,18 +143,18 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "report",
-        "write the tables of the papers from their records",
+        "write the tables of the papers and the leaderboard from the records",
         """\
                   examples:
                     bench report
                     bench report bicubic --format latex --stdout
                     bench report --check""",
     )
-    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: every installed paper")
+    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: all, and the leaderboard")
     options.results_option(sub)
     either = sub.add_mutually_exclusive_group()
     either.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a table is stale"
+        "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
     )
     either.add_argument("--stdout", action="store_true", help="print the tables instead")
     sub.add_argument(
@@ -163,6 +163,8 @@ def parser() -> argparse.ArgumentParser:
         default="markdown",
         help="of what --stdout prints",
     )
+
+    _check_command(command)
 
     sub = command(
         "doctor",
@@ -219,6 +221,28 @@ def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser])
     options.results_option(sub)
     options.runtime_options(sub)
     options.workers_option(sub)
+
+
+def _check_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = command(
+        "check",
+        "compare results with committed ones; exit with 1 if any got worse or is gone",
+        """\
+                  examples:
+                    bench check
+                    bench check --against origin/main --summary gate.md
+                    bench check --against ~/other/results""",
+    )
+    sub.add_argument(
+        "--against",
+        default="HEAD",
+        metavar="REF",
+        help="a commit, or another results folder (default: HEAD)",
+    )
+    sub.add_argument(
+        "--summary", type=Path, metavar="FILE", help="append the table there, as Markdown"
+    )
+    options.results_option(sub)
 
 
 def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cli_fetch, cli_latency, cli_reproduce, cli_run, console
+from bench import cli_check, cli_fetch, cli_latency, cli_reproduce, cli_run, console
 from bench.arguments import parser
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
@@ -107,19 +107,26 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bench import paper, record, storage, tables
+    from bench import latency, leaderboard, paper, record, storage, tables
 
     if options.format != "markdown" and not options.stdout:
         raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
-    stale = []
-    for name in options.papers or paper.names():
-        chosen = paper.load(name)
-        records = record.read_all(options.results, name)
+    papers = [paper.load(name) for name in options.papers or paper.names()]
+    texts = {}
+    for chosen in papers:
+        records = record.read_all(options.results, chosen.name)
         if options.stdout:
             forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
             print(forms[options.format](chosen, records), end="")
-            continue
-        file, text = tables.table_path(options.results, name), tables.document(chosen, records)
+        else:
+            file = tables.table_path(options.results, chosen.name)
+            texts[file] = tables.document(chosen, records)
+    if not options.papers and not options.stdout:  # it ranks the methods of all papers
+        texts[leaderboard.path(options.results)] = leaderboard.document(
+            papers, record.read_all(options.results), latency.read_all(options.results)
+        )
+    stale = []
+    for file, text in texts.items():
         if file.is_file() and file.read_bytes() == text.encode():
             print(f"{file}: fresh")
         elif options.check:
@@ -145,6 +152,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_reproduce.COMMANDS,
     **cli_fetch.COMMANDS,
     **cli_latency.COMMANDS,
+    **cli_check.COMMANDS,
     "list": _list,
     "score": _score,
     "report": _report,

@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -22,7 +22,7 @@ from bench.runtime import Dtype
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 _TIME_WORDS = """\
 Milliseconds for one SR frame in steady state: the median, and the 5th and 95th percentile. They are
 spent inside the network; `with rounding` is what a run takes, scoring aside. The first frame waits
@@ -63,6 +63,8 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What one checkpoint's network costs on one device at one size of LR frames.
 
     latency_ms       one SR frame in steady state, inside the network's own calls
+    pass_medians_ms  its median in each pass that counts; frames of one pass depend on each other,
+                     passes do not; null where an earlier version of bench measured
     restoring_ms     the same with what `bench run` does beside: turning the LR frame into a tensor
                      where the network is, rounding the SR frame to 8 bits and fetching it; null
                      for batches, which `bench run` does not make
@@ -78,7 +80,7 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     `readings` are those of the sensors before the first pass, after each pass that counts.
     """
 
-    schema: Literal[1] = SCHEMA
+    schema: Literal[2] = SCHEMA
     paper: str
     checkpoint: str
     measured_with: str
@@ -93,6 +95,7 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     counted_flops: dict[str, int]
     uncounted_calls: dict[str, float]
     latency_ms: Spread
+    pass_medians_ms: list[float] | None
     restoring_ms: Spread | None
     first_frame_ms: Spread
     memory_before_bytes: int | None
@@ -132,20 +135,24 @@ def write(results: Path, measured: Latency) -> Path:
 
 
 def read(file: Path) -> Latency:
-    """The result in `file`; says so where a newer version of bench wrote it."""
+    """The result in `file`, brought up to date where an earlier version of bench wrote it.
 
-    class Version(msgspec.Struct):
-        schema: int
+    Raises BenchError where a newer version did.
+    """
 
-    version = storage.read_json(file, Version).schema
-    if version > SCHEMA:
-        raise BenchError(
-            f"{file} was written by a newer version of bench",
-            expected=f"schema {SCHEMA} or earlier",
-            found=f"schema {version}",
-            todo="upgrade vsr-reproductions",
-        )
-    return storage.read_json(file, Latency)
+    def update(data: Any) -> Any:
+        version = data.get("schema") if isinstance(data, dict) else None
+        if isinstance(version, int) and version > SCHEMA:
+            raise BenchError(
+                f"{file} was written by a newer version of bench",
+                expected=f"schema {SCHEMA} or earlier",
+                found=f"schema {version}",
+                todo="upgrade vsr-reproductions",
+            )
+        # Schema 1 kept no medians of passes.
+        return {**data, "schema": 2, "pass_medians_ms": None} if version == 1 else data
+
+    return storage.read_json(file, Latency, update)
 
 
 def read_all(results: Path, device: str | None = None) -> list[Latency]:

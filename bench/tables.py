@@ -68,7 +68,7 @@ def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
         reason = _failed(found, cell.clip) or _why_not(chosen, cell)
         return Judged(cell, None, None, "not run", reason, "")
     if cell.clip is None and not found.complete(name):
-        reason = "; ".join(filter(None, (_partial(found, name), _failed(found, None))))
+        reason = "; ".join(filter(None, (partial(found, name), _failed(found, None))))
         return Judged(cell, None, None, "no verdict", reason, "")
     psnr, ssim = found.mean(name, cell.clip)
     extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
@@ -142,7 +142,7 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
             complete, clips = record.complete(name), [c.clip for c in record.measured(name)]
             for clip in [*clips, None]:
                 psnr, ssim = record.mean(name, clip)
-                mean = "mean" if complete else _partial(record, name)
+                mean = "mean" if complete else partial(record, name)
                 row = {
                     "checkpoint": record.checkpoint + " (untrained)" * record.untrained,
                     "data set": title,
@@ -165,7 +165,8 @@ def _part(record: Record, name: str, clip: str | None, part: Part, complete: boo
     return f"{psnr.text()} / {ssim.text()}" if psnr.total else ""
 
 
-def _partial(record: Record, name: str) -> str:
+def partial(record: Record, name: str) -> str:
+    """How many clips have scores under the protocol of that name, in place of their mean."""
     return f"{len(record.measured(name))} of {record.clip_count} clips"
 
 

@@ -152,6 +152,9 @@ def _measure(  # noqa: PLR0917
         counted_flops={key: round(n) for key, n in count.counted.items()},
         uncounted_calls={key: round(n, 3) for key, n in count.uncounted_calls.items()},
         latency_ms=spread(of_network),
+        pass_medians_ms=[
+            round(float(np.median(done.steady)) / options.batch, 4) for done in passes
+        ],
         restoring_ms=spread([cost for done in passes for cost in done.whole])
         if options.batch == 1
         else None,

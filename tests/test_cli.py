@@ -15,8 +15,8 @@ from bench import frames, paper, sample
 from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "doctor"]
-COMMANDS += ["fetch", "add", "inspect", "convert", "cache", "test-method"]
+COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "check"]
+COMMANDS += ["doctor", "fetch", "add", "inspect", "convert", "cache", "test-method"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -121,10 +121,15 @@ def test_a_failing_run_does_not_stop_the_others(bench, toy):
 def test_report_writes_checks_and_prints(bench, toy):
     bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--degradation", "bi")
     code, _, err = bench("report", "--check")
-    assert code == 1
-    assert err == "results/tables/toy.md: stale; run bench report\n"
-    assert bench("report")[:2] == (0, "results/tables/toy.md: written\n")
-    assert bench("report", "--check")[:2] == (0, "results/tables/toy.md: fresh\n")
+    files = ("results/tables/toy.md", "results/LEADERBOARD.md")
+
+    def lines(state: str) -> str:
+        return "".join(f"{file}: {state}\n" for file in files)
+
+    assert (code, err) == (1, lines("stale; run bench report"))
+    assert bench("report")[:2] == (0, lines("written"))
+    assert bench("report", "--check")[:2] == (0, lines("fresh"))
+    assert bench("report", "toy")[:2] == (0, "results/tables/toy.md: fresh\n")
     code, out, _ = bench("report", "toy", "--stdout", "--format", "csv")
     assert out.splitlines()[0].startswith("row,data set,degradation,clip,published")
     code, out, _ = bench("report", "toy", "--stdout")
@@ -188,6 +193,8 @@ def test_score_clips(bench, clips):
         ("plan bicubic --data-root file --dataset vid5", "unknown data set"),
         ("report bicubc", "unknown paper"),
         ("report --results file", "cannot write file/tables"),
+        ("check", "no results in results: expected files below records or latency"),
+        ("check --summary", "argument --summary: expected one argument"),
         ("report --format xml", "invalid choice: 'xml'"),
         ("report --format latex", "--format latex needs --stdout"),
         ("report --check --stdout", "not allowed with argument --check"),

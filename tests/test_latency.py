@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -73,8 +74,8 @@ def test_what_moves_the_figures_is_in_the_path(tmp_path, measured, fields, name)
 def test_files_from_elsewhere(tmp_path, measured):
     file = latency.write(tmp_path, measured)
     data = json.loads(file.read_text())
-    file.write_text(json.dumps(data | {"schema": 2, "new": "field"}))
-    with pytest.raises(BenchError, match="newer version of bench: expected schema 1 or earlier"):
+    file.write_text(json.dumps(data | {"schema": 3, "new": "field"}))
+    with pytest.raises(BenchError, match="newer version of bench: expected schema 2 or earlier"):
         latency.read(file)
     file.write_text(json.dumps(data | {"new": "field"}))
     with pytest.raises(BenchError, match="unknown field `new`"):
@@ -84,6 +85,15 @@ def test_files_from_elsewhere(tmp_path, measured):
     copy.write_text(file.read_text())
     with pytest.raises(BenchError, match=r"copy.json is misplaced: expected .*10x20-float32.json"):
         latency.read_all(tmp_path)
+
+
+def test_results_of_the_first_schema_are_still_read():
+    file = Path(__file__).parent / "fixtures/latency-schema-1.json"
+    assert json.loads(file.read_text())["schema"] == 1
+    read = latency.read(file)
+    assert read.schema == latency.SCHEMA
+    assert read.pass_medians_ms is None
+    assert read.latency_ms.samples == 10
 
 
 def test_estimates_come_from_the_nearest_size_and_length(tmp_path, measured):

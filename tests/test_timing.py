@@ -122,6 +122,9 @@ def test_a_measurement_says_what_was_measured(name):
     samples = {"window": 2 * 5, "clip": 2, "between": 2}[name]
     assert measured.latency_ms.samples == measured.restoring_ms.samples == samples
     assert measured.first_frame_ms.samples == measured.passes == 2
+    medians = measured.pass_medians_ms
+    assert len(medians) == 2
+    assert min(medians) <= measured.latency_ms.median <= max(medians)
     assert 0 < measured.latency_ms.p5 <= measured.latency_ms.median <= measured.latency_ms.p95
     assert measured.latency_ms.median < measured.restoring_ms.median
     assert 2 <= measured.warm_up_passes <= timing.WARM_UP_PASSES
