@@ -107,24 +107,21 @@ def _score(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bench import latency, leaderboard, paper, record, storage, tables
+    from bench import generated, paper, record, storage, tables
 
     if options.format != "markdown" and not options.stdout:
         raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
     papers = [paper.load(name) for name in options.papers or paper.names()]
-    texts = {}
-    for chosen in papers:
-        records = record.read_all(options.results, chosen.name)
-        if options.stdout:
-            forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
+    if options.stdout:
+        forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
+        for chosen in papers:
+            records = record.read_all(options.results, chosen.name)
             print(forms[options.format](chosen, records), end="")
-        else:
-            file = tables.table_path(options.results, chosen.name)
-            texts[file] = tables.document(chosen, records)
-    if not options.papers and not options.stdout:  # it ranks the methods of all papers
-        texts[leaderboard.path(options.results)] = leaderboard.document(
-            papers, record.read_all(options.results), latency.read_all(options.results)
-        )
+        return FINE
+    texts: dict[Path, str] = {}
+    for chosen in papers:
+        texts |= generated.of_paper(options.results, chosen)
+    texts |= {} if options.papers else generated.shared(options.results)
     stale = []
     for file, text in texts.items():
         if file.is_file() and file.read_bytes() == text.encode():

@@ -24,7 +24,7 @@ def _reproduce(options: argparse.Namespace) -> int:
 
     Nothing that is missing stops the rest, nor makes the command fail unless it is strict.
     """
-    from bench import paper, plan, record, storage, tables
+    from bench import generated, paper, plan, record, storage, tables
 
     chosen = paper.load(options.paper)
     _fetch(chosen, options)
@@ -37,14 +37,17 @@ def _reproduce(options: argparse.Namespace) -> int:
         failed = sum(len(one.failed) for one in done)
     for line in refused:
         print(f"bench: {line}", file=sys.stderr)
-    records = record.read_all(options.results, chosen.name)
-    file = tables.table_path(options.results, chosen.name)
-    storage.write_text(file, tables.document(chosen, records))
-    judged = tables.judge_all(chosen, records)
+    written = {
+        **generated.of_paper(options.results, chosen),
+        **generated.shared(options.results),
+    }
+    for file, text in written.items():
+        storage.write_text(file, text)
+    judged = tables.judge_all(chosen, record.read_all(options.results, chosen.name))
     print(_table(judged), end="\n\n")
     for line in _reasons(planned):
         print(line)
-    print(f"table: {file}")
+    print(f"table: {tables.table_path(options.results, chosen.name)}")
     print(_last_line(chosen, judged, failed))
     whole = all(one.verdict == "reproduced" for one in judged if _can_be_judged(one))
     return CHECK_FAILED if options.strict and (failed or refused or not whole) else FINE

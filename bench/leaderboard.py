@@ -113,7 +113,7 @@ def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
         return False
     described = chosen.checkpoints.get(one.checkpoint) if chosen else None
     weights = [one.provenance[clip.provenance].checkpoint_sha256 for clip in one.clips]
-    return described is None or not described.network or all(weights)
+    return not one.untrained and (described is None or not described.network or all(weights))
 
 
 def _place(board: Board) -> tuple[int, int, bool]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalog, latency, leaderboard, paper, record, tables
+from bench import catalog, generated, paper, record, tables
 
 RESULTS = Path(__file__).parent.parent / "results"
 RECORDS = sorted((RESULTS / "records").rglob("*.json"))
@@ -43,10 +43,9 @@ def test_tables_are_fresh(name):
     assert tables.table_path(RESULTS, name).read_text(encoding="utf-8") == text
 
 
-def test_the_leaderboard_is_fresh():
-    papers = [paper.load(name) for name in paper.names()]
-    text = leaderboard.document(papers, record.read_all(RESULTS), latency.read_all(RESULTS))
-    assert leaderboard.path(RESULTS).read_text(encoding="utf-8") == text
+def test_the_leaderboard_and_the_tables_of_devices_are_fresh():
+    for file, text in generated.shared(RESULTS).items():
+        assert file.read_text(encoding="utf-8") == text
 
 
 def test_every_generated_file_belongs_to_a_paper():
