@@ -21,7 +21,7 @@ def _small(monkeypatch, name):
     monkeypatch.setattr(sample, "clip", cut)
 
 
-SLOW = {"psrt", "ttvsr"}
+SLOW = {"psrt"}
 
 
 @pytest.mark.parametrize(
