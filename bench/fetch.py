@@ -172,6 +172,8 @@ def _by_hand(item: Item) -> list[str]:
 def _finish(item: Item, data_root: Path) -> list[str]:
     """What is left to do when the bytes are here; what there is to say about it."""
     if isinstance(item.owner, Paper):
+        if item.kind != "checkpoint":
+            return []
         here = [part for part in item.parts if part.target.is_file()]
         return arrival.settle(item.owner, item.name.partition("/")[2]).notes if here else []
     if item.kind == "archive" and item.state == "missing":
