@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench import digests, paper, pins, storage
+from bench import digests, paper, pins, storage, torchfile
 from bench.digests import Digests
 from bench.errors import BenchError
 from bench.paper import Checkpoint, Paper
@@ -138,9 +138,18 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
         raise BenchError(
             f"cannot read {path}",
             expected="a PyTorch weight file",
-            found=str(error).partition("\n")[0],
+            found=_told(path, error),
             todo="fetch it again",
         ) from error
+
+
+def _told(path: Path, error: Exception) -> str:
+    """What is wrong with a file that torch did not read; what torch says may be a bare number."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    with path.open("rb") as file:
+        likeness = torchfile.likeness(file.read(512))
+    return likeness or str(error).partition("\n")[0].partition(". ")[0]
 
 
 def unwrap(path: Path, content: object, checkpoint: Checkpoint) -> dict[str, Tensor]:
