@@ -71,7 +71,7 @@ def download(
     to_ask = [source for address in addresses for source in sources(address)]
     if offline or offline_wanted() or not to_ask:
         raise _not_here(target, shown)
-    with _alone(target, pause):
+    with alone(target, pause):
         if found := _here(target, expected, shown):
             return found
         return _first_of(to_ask, target, expected, progress, pause)
@@ -164,10 +164,11 @@ def _wait_s(failures: int) -> float:
 
 
 @contextmanager
-def _alone(target: Path, pause: Callable[[float], object]) -> Iterator[None]:
+def alone(target: Path, pause: Callable[[float], object] = time.sleep) -> Iterator[None]:
     """Waits until no other process fetches the file; the lock of a killed process is none.
 
-    `pause` is what can end the waiting: a lock that waits by itself cannot be interrupted.
+    Whoever enters must look whether it is here by now. `pause` is what can end the waiting: a lock
+    that waits by itself cannot be interrupted.
     """
     from filelock import FileLock, Timeout
 
