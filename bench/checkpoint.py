@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import struct
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,9 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of TorchScript, which is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         with path.open("rb") as file:
             if file.read(64).lstrip().startswith(b"<"):
@@ -135,6 +138,12 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
             todo=f"convert it to a plain state dict without running its code: bench convert {path}",
         ) from error
     except _UNREADABLE as error:
+        if "TorchScript" in str(error):
+            raise BenchError(
+                f"{path} is a TorchScript archive, which holds code",
+                expected="a PyTorch weight file",
+                todo="use the published weights",
+            ) from error
         raise BenchError(
             f"cannot read {path}",
             expected="a PyTorch weight file",

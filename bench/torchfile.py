@@ -118,6 +118,12 @@ def _read_zip(content: bytes) -> Saved:
 def _read_members(archive: zipfile.ZipFile, most: int) -> Saved:
     members = archive.infolist()
     names = [member.filename for member in members]
+    if any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in names):
+        raise BenchError(
+            "the file is a TorchScript archive, which holds code",
+            expected="a pickled module or state dict",
+            todo="use the published weights",
+        )
     plain = all(
         member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & _ENCRYPTED
         for member in members
@@ -134,12 +140,6 @@ def _read_members(archive: zipfile.ZipFile, most: int) -> Saved:
             todo="use the published file",
         )
     folder = roots[0].removesuffix("data.pkl")
-    if f"{folder}constants.pkl" in names:
-        raise BenchError(
-            "the file is a TorchScript archive, which holds code",
-            expected="a pickled module or state dict",
-            todo="use the published weights",
-        )
     order = f"{folder}byteorder"
     _check_order(order not in names or archive.read(order) == b"little")
     pickled = io.BytesIO(archive.read(roots[0]))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 
 import pytest
 import torch
@@ -131,6 +132,15 @@ def test_what_is_no_weight_file_is_not_read_to_its_end(paper, tmp_path, monkeypa
     for read in (inspection.inspect, convert.convert):
         with pytest.raises(BenchError, match=r"x.pth.*found bytes that begin with"):
             read(file)
+
+
+def test_torchscript_is_told_without_a_warning(paper, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of writing such files
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "x.pt")
+    for read in (inspection.inspect, convert.convert):
+        with pytest.raises(BenchError, match=r"x.pt.* is a TorchScript archive, which holds code"):
+            read(tmp_path / "x.pt")
 
 
 def test_a_pipe_is_not_waited_for(paper, tmp_path):
