@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.resources
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -39,8 +39,8 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Exactly one of these five. For a network: `file` is the published file's name, `wrapper` the key
     that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
     of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
-    be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file; a
-    `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
+    be as many of the first digits as are known, from eight up, `git_blob` is git's SHA-1 of the
+    file; a `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
 
     `sources` are addresses, tried in order; `by_hand` are places that only a browser reaches.
     """
@@ -56,13 +56,13 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     wrapper: str | None = None
     prefix: str = ""
     names: tuple[str, ...] = ("",)
-    git_blob: str | None = None
+    git_blob: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")] | None = None
     frames: dict[str, list[str]] = {}
     missing: str | None = None
     sources: list[catalog.Address] = []
     by_hand: list[str] = []
     whole_module: bool = False
-    sha256: str | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     licence: str | None = None
     note: str | None = None
 

@@ -24,8 +24,8 @@ _WHOLE = 64
 class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a file was when it first came."""
 
-    bytes: int
-    sha256: str
+    bytes: catalog.Natural
+    sha256: catalog.Sha256
 
 
 class _Lock(msgspec.Struct, forbid_unknown_fields=True):

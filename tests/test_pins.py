@@ -127,6 +127,10 @@ def test_published_digests_are_checked():
     [
         ('{"schema": 2, "x": 1}', "another version of bench: expected schema 1, found schema 2"),
         ("{", "is not JSON"),
+        (
+            '{"schema": 1, "checkpoints": {"a/b": {"bytes": 1, "sha256": ""}}}',
+            r"checkpoints.a/b.sha256: .*matching regex",
+        ),
         ('{"schema": 1, "checkpoints": {"a/b": {"bytes": 1}}}', "missing required field `sha256`"),
     ],
 )
