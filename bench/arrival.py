@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench import checkpoint, digests, inspection, paper, pins, storage
-from bench.errors import BenchError
+from bench.errors import BenchError, choices
 from bench.paper import Paper
 
 
@@ -60,6 +60,12 @@ def add(file: Path, name: str | None = None) -> list[Settled]:
 def _named(name: str) -> tuple[Paper, str]:
     owner, _, key = name.partition("/")
     chosen = paper.load(owner)
+    if not key:
+        raise BenchError(
+            f"{name} is a paper",
+            expected=choices(f"{owner}/{one}" for one in chosen.checkpoints),
+            todo="say which checkpoint",
+        )
     described = chosen.checkpoint(key)
     if not described.network:
         raise BenchError(
@@ -74,7 +80,7 @@ def _named(name: str) -> tuple[Paper, str]:
 def _put(file: Path, sha256: str, chosen: Paper, name: str) -> Settled:
     described, target = chosen.checkpoint(name), checkpoint.place_of(chosen, name)
     # Judged under the name that it will have, before anything is replaced there.
-    pins.check(target, described, digests.of(file, git_blob=bool(described.git_blob)))
+    pins.check(target, described, digests.of(file, git_blob=bool(described.git_blob)), file)
     if not pins.expected(target, described).hashed:
         inspection.check_fit(file, chosen, name)
     if not target.is_file() or digests.of(target).sha256 != sha256:

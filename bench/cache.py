@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ def entries() -> list[Entry]:
     """What lies in the cache folder, sorted by name; nothing where it does not exist."""
     folder = catalog.cache_folder()
     found: list[Entry] = []
+    released = _released(folder)
     for path in _listed(folder):
         if path.name == _CHECKPOINTS and _is_folder(path):
             for owner in _listed(path):
@@ -45,8 +47,8 @@ def entries() -> list[Entry]:
         elif path.name == _ARCHIVES and _is_folder(path):
             found += _files(path, _of_archive)
         elif not path.name.startswith("."):
-            found.append(_of_data_set(path))
-        elif path.name.endswith(".unpacked"):
+            found += _of_data(path, released)
+        elif path.name.endswith((".unpacked", ".unpacking")):
             found.append(_entry("half-unpacked archive", [path], ()))
     return sorted(found)
 
@@ -112,7 +114,10 @@ def _files(folder: Path, describe: Callable[[Path], tuple[str, Sequence[str]]]) 
         if path not in shown and path not in claimed:
             parts.setdefault(_HIDDEN.sub("", path.name[1:]), []).append(path)
     for name, hidden in parts.items():
-        yield _entry("part of a download", hidden, describe(folder / name)[1])
+        # A lock stays behind a failed download and is nothing by itself.
+        hidden.sort(key=lambda path: path.suffix == ".lock")
+        if hidden[0].suffix != ".lock":
+            yield _entry("part of a download", hidden, describe(folder / name)[1])
 
 
 def _of_checkpoints(path: Path) -> tuple[str, Sequence[str]]:
@@ -145,11 +150,38 @@ def _of_archive(path: Path) -> tuple[str, Sequence[str]]:
     return ("archive" if users else _UNKNOWN), users
 
 
-def _of_data_set(path: Path) -> Entry:
+def _released(folder: Path) -> dict[Path, list[str]]:
+    """The folders that papers' own examples are fetched into -> the papers."""
+    found: dict[Path, list[str]] = {}
+    for name in paper.names():
+        with suppress(BenchError):
+            chosen = paper.load(name)
+            for reference in chosen.references.values():
+                rows = paper.published_files(chosen, reference)
+                for place in dict.fromkeys((folder / row.path).parent for row in rows):
+                    found.setdefault(place, []).append(name)
+    return found
+
+
+def _of_data(path: Path, released: Mapping[Path, Sequence[str]]) -> Iterator[Entry]:
     users = [dataset.name for dataset in catalog.load().values() if path.name in dataset.folders]
     if path == pins.lock_path():
-        return _entry("pins", [path], ())
-    return _entry("data set", [path], users) if users else _other(path)
+        yield _entry("pins", [path], ())
+    elif users:
+        yield _entry("data set", [path], users)
+    else:
+        yield from _of_papers(path, released)
+
+
+def _of_papers(path: Path, released: Mapping[Path, Sequence[str]]) -> Iterator[Entry]:
+    """Folders of papers' examples, and what else lies in the folders above them."""
+    if path in released and _is_folder(path):
+        yield _entry("released frames", [path], released[path])
+    elif _is_folder(path) and any(path in place.parents for place in released):
+        for inner in _listed(path):
+            yield from _of_papers(inner, released)
+    else:
+        yield _other(path)
 
 
 def _other(path: Path) -> Entry:
@@ -162,14 +194,20 @@ def _entry(kind: str, paths: Sequence[Path], used_by: Sequence[str]) -> Entry:
 
 
 def _size(path: Path) -> int:
-    """Bytes below a path, without what links lead to."""
+    """Bytes below a path, without what links lead to and what a running download takes away."""
     if not _is_folder(path):
-        return path.lstat().st_size
+        return _own_size(path)
     return sum(
-        (Path(folder) / name).lstat().st_size
+        _own_size(Path(folder) / name)
         for folder, _, names in os.walk(path, followlinks=False)
         for name in names
     )
+
+
+def _own_size(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0
 
 
 def _remove(path: Path) -> None:

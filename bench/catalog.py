@@ -15,6 +15,7 @@ from bench.errors import BenchError, choices
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Address = Annotated[str, msgspec.Meta(pattern=r"^https?://\S+$")]
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 Template = Annotated[str, msgspec.Meta(pattern=r"^[^{}]*\{clip\}[^{}]*$")]
 
 
@@ -30,7 +31,7 @@ class KnownList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A published list file: the repository, commit and path, and the SHA-256 of its bytes."""
 
     source: str
-    sha256: str
+    sha256: Sha256
 
 
 class ClipList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +79,7 @@ class Download(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     addresses: list[Address] = []
     bytes: Natural | None = None
     about_bytes: Natural | None = None
-    sha256: str | None = None
+    sha256: Sha256 | None = None
     folder: str | None = None
     into: str = ""
     degradation: str | None = None

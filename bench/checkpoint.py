@@ -11,13 +11,14 @@ from __future__ import annotations
 import importlib
 import importlib.resources
 import struct
+import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bench import digests, paper, pins, storage
+from bench import digests, paper, pins, storage, torchfile
 from bench.digests import Digests
 from bench.errors import BenchError
 from bench.paper import Checkpoint, Paper
@@ -132,7 +133,9 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of TorchScript, which is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         with path.open("rb") as file:
             if file.read(64).lstrip().startswith(b"<"):
@@ -148,12 +151,27 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the publisher put into t
             todo=f"convert it to a plain state dict without running its code: bench convert {path}",
         ) from error
     except _UNREADABLE as error:
+        if "TorchScript" in str(error):
+            raise BenchError(
+                f"{path} is a TorchScript archive, which holds code",
+                expected="a PyTorch weight file",
+                todo="use the published weights",
+            ) from error
         raise BenchError(
             f"cannot read {path}",
             expected="a PyTorch weight file",
-            found=str(error).partition("\n")[0],
+            found=_told(path, error),
             todo="fetch it again",
         ) from error
+
+
+def _told(path: Path, error: Exception) -> str:
+    """What is wrong with a file that torch did not read; what torch says may be a bare number."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    with path.open("rb") as file:
+        likeness = torchfile.likeness(file.read(512))
+    return likeness or str(error).partition("\n")[0].partition(". ")[0]
 
 
 def unwrap(path: Path, content: object, checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -36,7 +36,7 @@ def fetch(options: argparse.Namespace) -> int:
         f"to fetch: {len(missing)} file{'s' * (len(missing) != 1)}, {_size(known)}"
         + (f" and {unknown} of unknown size" if unknown else "")
     )
-    if free := [item.name for item in items if item.missing and _unlicensed(item)]:
+    if free := dict.fromkeys(item.name for item in items if item.missing and item.unlicensed):
         print(f"no licence file, so no leave to pass on: {', '.join(free)}")
     print(f"checkpoints into {catalog.cache_folder()}, data sets into {root}")
     if options.dry_run:
@@ -100,12 +100,8 @@ def _row(item: Item) -> tuple[str, ...]:
     elif item.state == "here" and item.kind == "files" and not item.parts:
         state = "here, not the published files"
     size = "unknown" if item.bytes is None else _size(item.bytes)
-    licence = item.licence or ("no licence file" if _unlicensed(item) else "none stated")
+    licence = item.licence or ("no licence file" if item.unlicensed else "none stated")
     return item.name, item.what, size, licence, state
-
-
-def _unlicensed(item: Item) -> bool:
-    return item.kind == "checkpoint" and item.licence is None
 
 
 def _size(count: int) -> str:

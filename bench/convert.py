@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import storage, tensors, torchfile
+from bench import digests, storage, tensors, torchfile
 from bench.errors import BenchError, choices
 from bench.tensors import ITEM_BYTES, Name, Record, View, fault
 from bench.torchfile import Saved
@@ -85,22 +85,34 @@ def convert(path: Path, target: Path | None = None) -> Converted:
             expected="another file to write to",
             todo="leave the target out or name another",
         )
-    digests = {
+    origin = {
         "sha256": hashlib.sha256(content).hexdigest(),
         "git_blob": _git_blob(content),
     }
     buffer = io.BytesIO()  # into a named file torch.save would write that name
-    torch.save({"state_dict": OrderedDict(state), "converted": digests}, buffer)
+    torch.save({"state_dict": OrderedDict(state), "converted": origin}, buffer)
     with storage.replacing(target) as part:
         part.write_bytes(buffer.getbuffer())
         _check_written(part, target, state)
     written = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    return Converted(target, written, digests["sha256"], digests["git_blob"], state, notes)
+    return Converted(target, written, origin["sha256"], origin["git_blob"], state, notes)
 
 
 def _content(path: Path) -> bytes:
+    digests.check_regular(path)
     try:
+        with path.open("rb") as file:
+            torchfile.check_beginning(file.read(512))
         return path.read_bytes()
+    except MemoryError as error:
+        raise BenchError(
+            f"{path} does not fit into the memory",
+            expected="a weight file",
+            found=f"{path.stat().st_size / 2**30:.0f} GiB",
+            todo="convert it on a larger machine",
+        ) from error
+    except BenchError as error:
+        raise BenchError(f"{path}: {error}") from error
     except OSError as error:
         raise BenchError(
             f"cannot read {path}", found=error.strerror or str(error), todo="check the path"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -72,6 +73,7 @@ def of(path: Path, *, git_blob: bool = False) -> Digests:
 
     Raises BenchError where the file cannot be read.
     """
+    check_regular(path)
     try:
         running = Running(path.stat().st_size if git_blob else None)
         read_into(running, path)
@@ -81,6 +83,23 @@ def of(path: Path, *, git_blob: bool = False) -> Digests:
     if git_blob and found.git_blob is None:
         raise BenchError(f"{path} changes while it is read", todo="wait until it is written")
     return found
+
+
+def check_regular(path: Path) -> None:
+    """Raises BenchError for a folder, and for a pipe or a device, whose content need not end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise BenchError(f"cannot read {path}", found="Is a directory", todo="name a file in it")
+    if not stat.S_ISREG(mode):
+        raise BenchError(
+            f"cannot read {path}",
+            expected="a file",
+            found="a pipe or a device",
+            todo="write what it gives into a file",
+        )
 
 
 def read_into(running: Running, path: Path) -> None:

@@ -22,6 +22,7 @@ ATTEMPTS = 5  # in a row that bring nothing new
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 120.0
 _NOTHING_KNOWN = Expected()
+_POLL_S = 0.1
 _GAIN = 2**20  # bytes that make an attempt count as one that brought something
 
 
@@ -70,7 +71,7 @@ def download(
     to_ask = [source for address in addresses for source in sources(address)]
     if offline or offline_wanted() or not to_ask:
         raise _not_here(target, shown)
-    with _alone(target):
+    with alone(target, pause):
         if found := _here(target, expected, shown):
             return found
         return _first_of(to_ask, target, expected, progress, pause)
@@ -163,15 +164,23 @@ def _wait_s(failures: int) -> float:
 
 
 @contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Waits until no other process fetches the file; the lock of a killed process is none."""
-    from filelock import FileLock
+def alone(target: Path, pause: Callable[[float], object] = time.sleep) -> Iterator[None]:
+    """Waits until no other process fetches the file; the lock of a killed process is none.
+
+    Whoever enters must look whether it is here by now. `pause` is what can end the waiting: a lock
+    that waits by itself cannot be interrupted.
+    """
+    from filelock import FileLock, Timeout
 
     path = target.with_name(f".{target.name}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        lock.acquire()
+        while not lock.is_locked:
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                pause(_POLL_S)
     except (OSError, NotImplementedError) as error:
         raise BenchError(
             f"cannot write {target}",

@@ -205,9 +205,8 @@ def _measured(
     clip, lr = inputs
     wanted = restored(job, len(clip.gt))
     if lr is None:
-        files = maker.released(job.checkpoint, job.found, [clip.name], job.settings)[
-            clip.name
-        ].files
+        found = maker.released(job.paper, job.run.checkpoint, job.found, [clip.name], job.settings)
+        files = found[clip.name].files
         scored = _scored(
             job, clip, FrameFiles([files[t] for t in restored(job, len(files))]), on_frame
         )

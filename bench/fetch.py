@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Callable, Sequence
@@ -9,10 +10,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import arrival, locate
+from bench import arrival, locate, pins
 from bench.catalog import Dataset
-from bench.download import download
+from bench.download import alone, download
 from bench.errors import BenchError, choices
+from bench.locate import Found
 from bench.paper import Paper
 from bench.wanted import Item, Part
 
@@ -150,7 +152,7 @@ def _outcome(item: Item, jobs: Sequence[Future[BenchError | None]], data_root: P
     problems = [problem for problem in [job.result() for job in jobs] if problem]
     if item.problem or problems:
         problem = item.problem or problems[0]
-        return Outcome(item, _by_hand(item) if problems else [], problem)
+        return Outcome(item, _by_hand(item, problem) if problems else [], problem)
     try:
         return Outcome(item, _finish(item, data_root))
     except BenchError as error:
@@ -159,19 +161,28 @@ def _outcome(item: Item, jobs: Sequence[Future[BenchError | None]], data_root: P
         return Outcome(item, [], BenchError(f"cannot finish {item.name}", found=str(error)))
 
 
-def _by_hand(item: Item) -> list[str]:
+def _by_hand(item: Item, problem: BenchError) -> list[str]:
+    """What else can be done about a checkpoint that did not come."""
     if not isinstance(item.owner, Paper) or item.kind != "checkpoint":
         return []
-    key = item.name.partition("/")[2]
-    return [
-        f"by hand: {place}; then bench add FILE --as {item.name}"
-        for place in item.owner.checkpoint(key).by_hand
+    described = item.owner.checkpoint(item.name.partition("/")[2])
+    notes = [
+        f"by hand: {place}; then bench add FILE --as {item.name}" for place in described.by_hand
     ]
+    known = item.parts[0].expected
+    if known.sha256 != described.sha256 and re.search(f"{known.sha256}|{known.size}", str(problem)):
+        notes.append(
+            f"that is what came first, by {pins.lock_path()}; where its publisher replaced it, "
+            "take its line out of that file"
+        )
+    return notes
 
 
 def _finish(item: Item, data_root: Path) -> list[str]:
     """What is left to do when the bytes are here; what there is to say about it."""
     if isinstance(item.owner, Paper):
+        if item.kind != "checkpoint":
+            return []
         here = [part for part in item.parts if part.target.is_file()]
         return arrival.settle(item.owner, item.name.partition("/")[2]).notes if here else []
     if item.kind == "archive" and item.state == "missing":
@@ -181,6 +192,15 @@ def _finish(item: Item, data_root: Path) -> list[str]:
 
 def _unpacked(archive: Path, dataset: Dataset, folder: Path, data_root: Path) -> str:
     """Unpacks a data set into its folder, where its clips begin; says where they were found."""
+    with alone(folder):
+        if archive.exists():
+            _unpack(archive, dataset, folder)
+        found = _located(archive, dataset, folder, data_root)
+        archive.unlink(missing_ok=True)
+    return f"unpacked into {found.root} ({found.layout.name} layout)"
+
+
+def _unpack(archive: Path, dataset: Dataset, folder: Path) -> None:
     from bench import unpack
 
     fresh = folder.with_name(f".{folder.name}.unpacked")
@@ -191,8 +211,12 @@ def _unpacked(archive: Path, dataset: Dataset, folder: Path, data_root: Path) ->
     _move_into(base, folder)
     if base != fresh:
         _move_into(fresh, folder)
+
+
+def _located(archive: Path, dataset: Dataset, folder: Path, data_root: Path) -> Found:
+    """Where the data set lies, once it is unpacked into the folder."""
     try:
-        found = locate.find(dataset, data_root)
+        return locate.find(dataset, data_root)
     except BenchError as error:
         there = sorted(str(p.relative_to(folder)) for p in folder.glob("*/*") if p.is_dir())
         raise BenchError(
@@ -201,8 +225,6 @@ def _unpacked(archive: Path, dataset: Dataset, folder: Path, data_root: Path) ->
             found="folders " + (", ".join(there[:8]) or "none") + (", ..." * (len(there) > 8)),
             todo=f"move them into one of these layouts; the archive is {archive}",
         ) from error
-    archive.unlink()
-    return f"unpacked into {found.root} ({found.layout.name} layout)"
 
 
 def _move_into(source: Path, target: Path) -> None:

@@ -58,9 +58,9 @@ def inspect(path: Path) -> Inspected:
 
     Raises BenchError where it holds no tensors.
     """
-    found = digests.of(path, git_blob=True)
-    content, whole_module = _content(path)
+    content, whole_module = _content(path)  # first: what is no weight file need not be hashed
     wrapper, state = _state(path, content)
+    found = digests.of(path, git_blob=True)
     return Inspected(
         path,
         found,
@@ -125,6 +125,7 @@ def check_fit(path: Path, chosen: Paper, name: str) -> None:
 
 def _content(path: Path) -> tuple[object, bool]:
     """What the file holds, and whether it is a pickled network, read without running its code."""
+    digests.check_regular(path)
     try:
         return checkpoint.load(path), False
     except checkpoint.PickledError:

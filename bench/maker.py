@@ -182,10 +182,10 @@ def _way(restorer: Restorer | None, dataset: str, settings: Settings) -> Way | N
 
 
 def released(
-    described: Checkpoint, found: Found, clips: Sequence[str], settings: Settings
+    chosen: Paper, name: str, found: Found, clips: Sequence[str], settings: Settings
 ) -> dict[str, FrameFiles]:
     """Released frames of the clips, from the given folder or from below the data set's root."""
-    wanted = clips or found.clips
+    described, wanted = chosen.checkpoint(name), clips or found.clips
     if settings.released:
         folders = frames.clip_folders(settings.released)
         lacking = [clip for clip in wanted if clip not in folders]
@@ -203,9 +203,12 @@ def released(
             places = {clip: base / template.format(clip=clip) for clip in wanted}
             if all(place.is_dir() for place in places.values()):
                 return {clip: FrameFiles(frames.frame_files(p)) for clip, p in places.items()}
+    fetched = any(one.released and one.into in templates for one in found.dataset.downloads)
     raise BenchError(
         f"released frames ({described.title}) not found",
         expected=choices(templates),
         found=f"none of them in {found.root}",
-        todo="name their folder with --frames; they are at " + ", ".join(described.sources),
+        todo=(f"run bench fetch {chosen.name}, or " if fetched else "")
+        + "name their folder with --frames; they are at "
+        + ", ".join(described.sources),
     )

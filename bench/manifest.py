@@ -1,7 +1,7 @@
 """Lists of published files: repository, commit, path, size and SHA-256 of each.
 
-They lie in `bench/manifests`, one CSV file a data set; a row's `role` groups those that belong
-together, such as the GT frames.
+Those of data sets lie in `bench/manifests`, those of a paper beside its paper.yaml, each a CSV
+file; a row's `role` groups those that belong together, such as the GT frames.
 """
 
 from __future__ import annotations
@@ -59,19 +59,20 @@ def rows(name: str, role: str) -> list[Row]:
 
     Raises BenchError where the manifest is not one, or has no such role.
     """
-    read = _read(FOLDER / name)
-    found = [row for row in read if row.role == role]
+    listed = read(FOLDER / name)
+    found = [row for row in listed if row.role == role]
     if not found:
         raise BenchError(
             f"{FOLDER / name} has no role {role!r}",
-            expected=choices({row.role for row in read}),
+            expected=choices({row.role for row in listed}),
             todo="mend `role` in datasets.yaml",
         )
     return found
 
 
 @functools.cache
-def _read(path: Path) -> list[Row]:
+def read(path: Path) -> list[Row]:
+    """All rows of the manifest at `path`, which is read once; BenchError where it is none."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = list(csv.DictReader(file))

@@ -7,13 +7,13 @@ import importlib.metadata
 import importlib.resources
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, protocol, storage
+from bench import catalog, manifest, protocol, storage
 from bench.cells import Cell, Context, Source, Table
 from bench.errors import BenchError, choices
 from bench.restore import Recurrent, SlidingWindow, SpaceTime
@@ -39,8 +39,8 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     Exactly one of these five. For a network: `file` is the published file's name, `wrapper` the key
     that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
     of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
-    be as many of the first digits as are known, `git_blob` is git's SHA-1 of the file; a
-    `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
+    be as many of the first digits as are known, from eight up, `git_blob` is git's SHA-1 of the
+    file; a `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
 
     `sources` are addresses, tried in order; `by_hand` are places that only a browser reaches.
     """
@@ -56,13 +56,13 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     wrapper: str | None = None
     prefix: str = ""
     names: tuple[str, ...] = ("",)
-    git_blob: str | None = None
+    git_blob: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}$")] | None = None
     frames: dict[str, list[str]] = {}
     missing: str | None = None
     sources: list[catalog.Address] = []
     by_hand: list[str] = []
     whole_module: bool = False
-    sha256: str | None = None
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8,64}$")] | None = None
     licence: str | None = None
     note: str | None = None
 
@@ -100,6 +100,9 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
                that exists counts
     scores     a CSV file beside paper.yaml with the columns clip and frame (from 1) and, for each
                entry of `protocols`, psnr_<entry> and ssim_<entry>
+
+    `manifest` is a CSV file beside paper.yaml (see `bench.manifest`) of the frames and of what lies
+    in `lr`, which belong below the data root at the paths that they have in their repository.
     """
 
     title: str
@@ -113,6 +116,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     frames: list[str] = []
     scores: str | None = None
     protocols: dict[str, str] = {}
+    manifest: str | None = None
     note: str | None = None
 
     def __post_init__(self) -> None:
@@ -122,6 +126,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError("either frames or scores and protocols must be given")
         if self.scores and not self.dataset:
             raise ValueError("scores need a dataset")
+        if self.manifest and not self.frames:
+            raise ValueError("a manifest needs frames")
 
 
 class Paper(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -225,6 +231,13 @@ def read(path: Path, name: str, package: str = "") -> Paper:
         except ValueError as error:
             raise BenchError(f"{path}: tables[{number}].{error}", todo="mend that key") from error
     return msgspec.structs.replace(loaded, name=name, package=package)
+
+
+def published_files(chosen: Paper, reference: Reference) -> list[manifest.Row]:
+    """The files of a reference that can be fetched; none where no manifest lists them."""
+    if not reference.manifest:
+        return []
+    return manifest.read(Path(str(importlib.resources.files(chosen.package))) / reference.manifest)
 
 
 def method(checkpoint: Checkpoint) -> Method:

@@ -24,8 +24,8 @@ _WHOLE = 64
 class Pin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a file was when it first came."""
 
-    bytes: int
-    sha256: str
+    bytes: catalog.Natural
+    sha256: catalog.Sha256
 
 
 class _Lock(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,11 +69,17 @@ def read() -> dict[str, Pin]:
 
 
 def key(path: Path) -> str | None:
-    """The name of a checkpoint's file in the lock; None outside the cache folder."""
-    try:
-        return path.resolve().relative_to(folder().resolve()).as_posix()
-    except ValueError:
-        return None
+    """The name of a checkpoint's file in the lock; None outside the cache folder.
+
+    A file or a paper's folder there may be a link to where the weights really lie.
+    """
+    for place, base in (
+        (path.parent.resolve() / path.name, folder().resolve()),
+        (path.absolute(), folder().absolute()),
+    ):
+        if place.is_relative_to(base):
+            return place.relative_to(base).as_posix()
+    return None
 
 
 def expected(path: Path, checkpoint: Checkpoint) -> Expected:
@@ -95,20 +101,24 @@ def needed(checkpoint: Checkpoint) -> bool:
 def add(path: Path, checkpoint: Checkpoint, found: Digests) -> bool:
     """Pins a checkpoint's file in the cache folder; False where nothing was to be pinned.
 
-    Two processes that pin at once lose neither pin.
+    Two processes that pin at once lose neither pin. Raises BenchError where the lock file cannot be
+    written; a cache that is read only serves as long as everything in it is pinned.
     """
     import filelock
 
-    name, lock = key(path), lock_path()
-    if name is None or not needed(checkpoint):
+    name, lock, pin = key(path), lock_path(), Pin(found.size, found.sha256)
+    if name is None or not needed(checkpoint) or read().get(name) == pin:
         return False
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(lock.with_name(f".{lock.name}.lock")):
-        pins = read()
-        pin = Pin(found.size, found.sha256)
-        if pins.get(name) == pin:
-            return False
-        _write({**pins, name: pin})
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(lock.with_name(f".{lock.name}.lock")):
+            _write({**read(), name: pin})
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {lock}",
+            found=error.strerror or str(error),
+            todo="check who may write there, or choose another folder with BENCH_CACHE",
+        ) from error
     return True
 
 
@@ -120,11 +130,14 @@ def _write(pins: dict[str, Pin]) -> None:
     storage.write_text(lock_path(), json.dumps(whole, indent=2, sort_keys=True) + "\n")
 
 
-def check(path: Path, checkpoint: Checkpoint, found: Digests) -> None:
+def check(path: Path, checkpoint: Checkpoint, found: Digests, judged: Path | None = None) -> None:
     """Raises BenchError where a checkpoint's file is not the one published, or not the one pinned.
 
-    A git blob is expected in `found` where one was published.
+    A git blob is expected in `found` where one was published. `judged` is the file that `found` is
+    of where it does not lie at `path` yet.
     """
+    shown, name = (judged, f" {path.name}") if judged else (path, "")
+    places = ", ".join([*checkpoint.sources, *checkpoint.by_hand]) or "its publisher"
     published = Expected(checkpoint.sha256, checkpoint.git_blob)
     for word, wanted, got in (
         ("SHA-256", published.sha256, found.sha256),
@@ -132,15 +145,15 @@ def check(path: Path, checkpoint: Checkpoint, found: Digests) -> None:
     ):
         if wanted and not got.startswith(wanted):
             raise BenchError(
-                f"{path} is not the published file",
+                f"{shown} is not the published file{name}",
                 expected=f"{word} {wanted}",
                 found=got,
-                todo="fetch it again from " + ", ".join(checkpoint.sources),
+                todo=f"fetch it again from {places}",
             )
     pin = read().get(key(path) or "")
     if pin and pin.sha256.startswith(checkpoint.sha256 or "") and pin.sha256 != found.sha256:
         raise BenchError(
-            f"{path} is not the file that came first",
+            f"{shown} is not the file{name} that came first",
             expected=f"SHA-256 {pin.sha256} ({lock_path()})",
             found=found.sha256,
             todo="restore it; or, where its publisher replaced it, take its line out of that file",

@@ -157,7 +157,7 @@ def _problem(
             checkpoint.check(checkpoint.find(chosen, run.checkpoint), described)
         found = locate.find(catalog.get(run.dataset), settings.data_root, clips)
         if described.frames:
-            maker.released(described, found, clips, settings)
+            maker.released(chosen, run.checkpoint, found, clips, settings)
         elif run.degradation not in found.lr:
             check_makeable(found, run.degradation)
     except BenchError as error:

@@ -82,5 +82,6 @@ def _valid(job: Job, known: Record, outline: Maker, clip: str) -> bool:
 
 
 def _released_sha256(job: Job, clip: str) -> str:
-    files = maker.released(job.checkpoint, job.found, [clip], job.settings)[clip].files
+    found = maker.released(job.paper, job.run.checkpoint, job.found, [clip], job.settings)
+    files = found[clip].files
     return score.digest(FrameFiles([files[t] for t in evaluate.restored(job, len(files))]))

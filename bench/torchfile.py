@@ -22,6 +22,7 @@ from bench.tensors import ITEM_BYTES, Storage, fault
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _VERSION = 1001
+_ZIP = b"PK\x03\x04"
 _ENCRYPTED = 0x1
 
 
@@ -39,19 +40,25 @@ def read(content: bytes) -> Saved:
     Raises BenchError where they were not written by torch.save, are not whole, or ask to call what
     no weights need.
     """
-    if content.startswith(b"PK\x03\x04"):
-        return _read_zip(content)
-    if content.startswith(b"\x80") or content[:2] == b"L1":  # pickles of protocol 2 on, of 0 and 1
-        return _read_pickles(content)
-    raise BenchError(
-        "the file was not written by torch.save",
-        expected="a PyTorch weight file",
-        found=_likeness(content),
-        todo="fetch it again, in a browser if need be",
-    )
+    check_beginning(content)
+    return _read_zip(content) if content.startswith(_ZIP) else _read_pickles(content)
 
 
-def _likeness(content: bytes) -> str:
+def check_beginning(content: bytes) -> None:
+    """Raises BenchError where a file that begins so was not written by torch.save."""
+    if found := likeness(content):
+        raise BenchError(
+            "the file was not written by torch.save",
+            expected="a PyTorch weight file",
+            found=found,
+            todo="fetch it again, in a browser if need be",
+        )
+
+
+def likeness(content: bytes) -> str | None:
+    """What a file is by its first 512 bytes; None where torch.save may have written it."""
+    if content.startswith((_ZIP, b"\x80", b"L1")):  # b"L1": pickles of protocol 0 and 1
+        return None
     if not content:
         return "an empty file"
     if content[:256].lstrip().startswith(b"<"):
@@ -111,6 +118,12 @@ def _read_zip(content: bytes) -> Saved:
 def _read_members(archive: zipfile.ZipFile, most: int) -> Saved:
     members = archive.infolist()
     names = [member.filename for member in members]
+    if any(re.fullmatch(r"[^/]+/constants\.pkl", name) for name in names):
+        raise BenchError(
+            "the file is a TorchScript archive, which holds code",
+            expected="a pickled module or state dict",
+            todo="use the published weights",
+        )
     plain = all(
         member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & _ENCRYPTED
         for member in members
@@ -127,12 +140,6 @@ def _read_members(archive: zipfile.ZipFile, most: int) -> Saved:
             todo="use the published file",
         )
     folder = roots[0].removesuffix("data.pkl")
-    if f"{folder}constants.pkl" in names:
-        raise BenchError(
-            "the file is a TorchScript archive, which holds code",
-            expected="a pickled module or state dict",
-            todo="use the published weights",
-        )
     order = f"{folder}byteorder"
     _check_order(order not in names or archive.read(order) == b"little")
     pickled = io.BytesIO(archive.read(roots[0]))

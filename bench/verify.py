@@ -69,7 +69,7 @@ def verify(  # noqa: PLR0917
         return _against_log(chosen, reference, settings, results, on_frame)
     if described.network is None and described.method is None:
         raise BenchError(f"{described.title} makes no frames", todo="see bench list")
-    clips = list(_released(reference, key, settings, given))
+    clips = list(_released(chosen, key, settings, given))
     made = maker.make(chosen, reference.checkpoint, reference.dataset or "", settings)
     return [
         row
@@ -83,7 +83,7 @@ def frame_count(chosen: Paper, key: str, settings: Settings, given: Path | None 
     reference = chosen.references[key]
     if reference.scores:
         return len(_log(chosen, reference))
-    return sum(len(released) for *_, released in _released(reference, key, settings, given))
+    return sum(len(released) for *_, released in _released(chosen, key, settings, given))
 
 
 def _against_frames(
@@ -109,21 +109,22 @@ def _against_frames(
 
 
 def _released(
-    reference: Reference, key: str, settings: Settings, given: Path | None
+    chosen: Paper, key: str, settings: Settings, given: Path | None
 ) -> Iterator[tuple[str, Callable[[], Sequence[Frame]], FrameFiles]]:
     """Each clip's name, what gives its LR frames, and its released frames."""
+    reference, root = chosen.references[key], settings.data_root
     if not reference.dataset:
-        lr = FrameFiles(frames.frame_files(_first(settings.data_root, reference.lr, reference)))
-        folder = given or _first(settings.data_root, reference.frames, reference)
+        lr = FrameFiles(frames.frame_files(_first(root, reference.lr, chosen, reference)))
+        folder = given or _first(root, reference.frames, chosen, reference)
         shown = [file for file in lr.files for _ in range(reference.every)]
         shown = shown[: len(shown) - reference.every + 1]
         yield key, lambda: list(FrameFiles(shown)), _counted(folder, len(shown))
         return
-    found = locate.find(catalog.get(reference.dataset), settings.data_root, reference.clips)
+    found = locate.find(catalog.get(reference.dataset), root, reference.clips)
     folders = frames.clip_folders(given) if given else {}
     for clip in reference.clips or found.clips:
         folder = folders.get(clip) or _first(
-            settings.data_root, [t.format(clip=clip) for t in reference.frames], reference
+            root, [t.format(clip=clip) for t in reference.frames], chosen, reference
         )
         opened = open_clip(found, clip, reference.degradation or "")
 
@@ -133,14 +134,16 @@ def _released(
         yield clip, decoded, _counted(folder, len(opened.gt))
 
 
-def _first(root: Path, folders: Sequence[str], reference: Reference) -> Path:
+def _first(root: Path, folders: Sequence[str], chosen: Paper, reference: Reference) -> Path:
     for folder in folders:
         if (root / folder).is_dir():
             return root / folder
     raise BenchError(
         f"{reference.title}: no frames found",
         expected=choices(folders) + f" in {root}",
-        todo=f"put them there; their source is {reference.source} in paper.yaml",
+        todo=f"run bench fetch {chosen.name}"
+        if reference.manifest
+        else f"put them there; their source is {reference.source} in paper.yaml",
     )
 
 

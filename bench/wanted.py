@@ -15,7 +15,7 @@ from bench.catalog import Dataset, Download
 from bench.digests import Expected
 from bench.errors import BenchError, choices
 from bench.locate import Found
-from bench.paper import Paper
+from bench.paper import Paper, Reference
 
 LARGE_BYTES = 10**9
 
@@ -58,6 +58,11 @@ class Item(NamedTuple):
         return self.state == "left out" and self.kind == "archive"
 
     @property
+    def unlicensed(self) -> bool:
+        """Whether it is a paper's, and no licence file gives leave to pass it on."""
+        return isinstance(self.owner, Paper) and self.licence is None
+
+    @property
     def missing(self) -> list[Part]:
         """The files that are not here."""
         wanted_now = self.state == "missing" and not self.problem
@@ -76,7 +81,8 @@ def wanted(names: Sequence[str], data_root: Path, selection: Selection | None = 
     """What the names stand for, each thing once.
 
     A paper stands for the files of its checkpoints that have a network, the frames that its authors
-    released, and the data sets of its cells, the large ones listed as left out; `paper/checkpoint`
+    released, to be scored or as examples, and the data sets of its cells, the large ones listed as
+    left out; `paper/checkpoint`
     for that checkpoint alone; a data set for all of it. Raises BenchError for an unknown name.
     """
     items: dict[object, Item] = {}
@@ -119,6 +125,9 @@ def _of_paper(chosen: Paper, data_root: Path, selection: Selection) -> Iterator[
         yield from _of_checkpoint(chosen, key, data_root)
     if not selection.data:
         return
+    for reference in chosen.references.values():
+        if reference.manifest and reference.checkpoint in keys:
+            yield _of_reference(chosen, reference, data_root)
     # Released frames are scored as they are: their cells need no LR frames.
     needed: dict[str, set[str | None]] = {}
     for cell in chosen.cells:
@@ -177,6 +186,28 @@ def _of_checkpoint(chosen: Paper, key: str, data_root: Path) -> Iterator[Item]:
         chosen,
         problem,
     )
+
+
+def _of_reference(chosen: Paper, reference: Reference, data_root: Path) -> Item:
+    rows = paper.published_files(chosen, reference)
+    parts = tuple(
+        Part((row.address,), data_root / row.path, Expected(row.sha256, size=row.bytes))
+        for row in rows
+    )
+    item = Item(
+        chosen.name,
+        reference.title,
+        "files",
+        data_root / PurePosixPath(rows[-1].path).parent,
+        parts,
+        sum(row.bytes for row in rows),
+        chosen.checkpoint(reference.checkpoint).licence,
+        "missing",
+        chosen,
+    )
+    if all(part.here for part in parts):
+        return item._replace(state="here")
+    return item._replace(problem=_strangers(item))
 
 
 def _of_dataset(dataset: Dataset, download: Download, data_root: Path, *, large: bool) -> Item:

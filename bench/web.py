@@ -21,7 +21,7 @@ CONNECT_S = 15.0
 STALL_S = 60.0  # a server that is silent for so long is given up, however long the file takes
 _READ = 2**20
 _HOPS = 10
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_AGAIN = {408, 425, 429, *range(500, 600)}
 
 
 def session() -> Session:
@@ -68,6 +68,8 @@ def _answer(session: Session, address: str, headers: Mapping[str, str]) -> Respo
         )
     except requests.RequestException as error:
         raise unreachable(error) from None
+    except ValueError:  # of urllib3, about a host that no name server can be asked for
+        raise Fault("is no web address") from None
 
 
 def unreachable(error: OSError) -> Fault:

@@ -56,7 +56,9 @@ def test_a_file_is_recognised_by_its_tensors(paper, tmp_path):
     changed = toyweb.saved({"params": toyweb.state_of(7, channels=5)})
     with pytest.raises(BenchError, match="fits toy/free but is not the published file"):
         arrival.add(put(tmp_path, changed))
-    with pytest.raises(BenchError, match=r"free.pth is not the file that came first.*SHA-256"):
+    with pytest.raises(
+        BenchError, match=r"download.pth is not the file free.pth that came fi.*SHA-256"
+    ):
         arrival.add(put(tmp_path, changed), "toy/free")
     assert settled.path.read_bytes() == wide
 
@@ -78,7 +80,9 @@ def test_the_pin_is_enforced_when_weights_are_read(paper, tmp_path):
 def test_a_named_file_must_fit(paper, tmp_path):
     with pytest.raises(BenchError, match="does not fit toy/free: expected exactly the tensors of"):
         arrival.add(put(tmp_path, GOOD), "toy/free")
-    with pytest.raises(BenchError, match=r"w.pth is not the published file: expected SHA-256"):
+    with pytest.raises(
+        BenchError, match=r"download.pth is not the published file w.pth: expected SHA-"
+    ):
         arrival.add(put(tmp_path, GOOD), "toy/whole")
     assert not pins.folder().exists()
     assert not pins.lock_path().exists()
@@ -89,12 +93,20 @@ def test_a_named_file_must_fit(paper, tmp_path):
     [
         ("toy/gone", "toy has no checkpoint 'gone': expected one of"),
         ("toy/good", "toy/good has no weight file: expected a checkpoint with a network"),
-        ("toy", "toy has no checkpoint ''"),
+        ("toy", "toy is a paper: expected one of toy/absent, .*; say which checkpoint"),
     ],
 )
 def test_names_that_stand_for_no_weight_file(paper, tmp_path, name, words):
     with pytest.raises(BenchError, match=words):
         arrival.add(put(tmp_path, GOOD), name)
+
+
+def test_the_file_that_was_given_is_told(paper, tmp_path):
+    file = put(tmp_path, b"other")
+    with pytest.raises(
+        BenchError, match=f"^{file} is not the published file .*from its publisher$"
+    ):
+        arrival.add(file, "toy/short")
 
 
 def test_a_wrong_file_in_its_place_is_replaced_by_the_right_one(paper, tmp_path):

@@ -24,12 +24,15 @@ def filled(monkeypatch, toy):
     put("checkpoints/toy/whole.state.pth", 50)
     put("checkpoints/toy/.whole.pth.part", 30)
     put("checkpoints/toy/.whole.pth.part.json", 3)
+    put("checkpoints/toy/.whole.pth.lock", 0)
+    put("checkpoints/toy/.failed.pth.lock", 0)
     put("checkpoints/toy/notes.txt", 5)
     put("checkpoints.lock", 20)
     put("archives/testset_REDS4.tar.gz", 60)
     put("vid4/GT/city/1.png", 40)
     put("vid4/GT/city/.1.png.digest", 2)
     put(".udm10.unpacked/x", 9)
+    put("..spmcs.unpacked.k1.unpacking/tree/x", 8)
     put("holiday.jpg", 11)
     return catalog.cache_folder()
 
@@ -40,6 +43,7 @@ def listed() -> dict[str, tuple[str, int, tuple[str, ...]]]:
 
 def test_everything_is_listed_with_its_use(filled):
     assert listed() == {
+        "..spmcs.unpacked.k1.unpacking": ("half-unpacked archive", 8, ()),
         ".udm10.unpacked": ("half-unpacked archive", 9, ()),
         "archives/testset_REDS4.tar.gz": ("archive", 60, ("reds4",)),
         "checkpoints.lock": ("pins", 20, ()),
@@ -88,6 +92,34 @@ def test_what_is_named_goes(filled, names, gone):
 def test_all_goes_but_what_is_unknown_and_the_pins(filled):
     cache.clear()
     assert set(listed()) == {"checkpoints.lock", "checkpoints/toy/notes.txt", "holiday.jpg"}
+
+
+def test_a_part_goes_with_its_lock(filled):
+    cache.clear(["checkpoints/toy/.whole.pth.part"])
+    assert not list((filled / "checkpoints/toy").glob(".whole*"))
+
+
+def test_files_that_a_running_download_takes_away(filled, monkeypatch):
+    def renamed(_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "lstat", renamed)
+    assert {size for _, size, _ in listed().values()} == {0}
+
+
+def test_the_examples_of_papers(monkeypatch, tmp_path):
+    put("test_example/0625/im1.png", 3)
+    put("results/Custom/0625/00000001.png", 4)
+    put("results/records/mine.json", 5)
+    put("results/vid4/mine.png", 6)
+    assert listed() == {
+        "results/Custom/0625": ("released frames", 4, ("stdan",)),
+        "results/records": ("unknown", 5, ()),
+        "results/vid4": ("unknown", 6, ()),
+        "test_example/0625": ("released frames", 3, ("stdan",)),
+    }
+    cache.clear()
+    assert set(listed()) == {"results/records", "results/vid4"}
 
 
 def test_an_unknown_name_removes_nothing(filled):

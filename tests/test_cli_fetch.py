@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 import torch
 import toyweb
 from toypaper.network import Toy
 from web_server import sha256, status
 
-from bench import catalog, pins, record
+from bench import catalog, manifest, paper, pins, record
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,6 +70,31 @@ def test_failures_are_told_one_by_one(bench, monkeypatch, server, toy, tmp_path)
     assert f'for paper.yaml: sha256: "{sha256(WEIGHTS)}"' in out
     assert "what came stays" in out
     assert bench("fetch", "small")[0] == 0
+
+
+def test_the_examples_of_a_paper(bench, monkeypatch, server, toy):
+    content = toyweb.picture(4, 6, 1)
+    server.put(f"/toy/data/{toyweb.COMMIT}/out/1.png", content)
+    row = ("SR", "c", "toy/data", toyweb.COMMIT, "out/1.png", len(content), sha256(content))
+    reference = paper.Reference(
+        title="an example",
+        checkpoint="good",
+        source="here",
+        lr=["in"],
+        frames=["out"],
+        manifest="x.csv",
+    )
+    chosen = msgspec.structs.replace(toy, references={"r": reference}, cells=[])
+    monkeypatch.setattr(paper, "load", lambda _: chosen)
+    monkeypatch.setattr(paper, "published_files", lambda *_: [manifest.Row(*row)])
+    monkeypatch.setattr(manifest, "HOST", server.root)
+    for told in ("came", "here"):
+        code, out, _ = bench("fetch", "toy")
+        assert code == 0
+        assert lines(out, told) == [f"{told}: toy, an example: {catalog.cache_folder() / 'out'}"]
+        assert ("no leave to pass on: toy\n" in out) == (told == "came")
+    assert (catalog.cache_folder() / "out/1.png").read_bytes() == content
+    assert len(server.asked) == 1
 
 
 def test_large_ones_are_left_out_and_are_no_failure(bench, monkeypatch, server, tmp_path):

@@ -257,6 +257,21 @@ def test_hostile_files_are_refused_and_nothing_runs(asked, form, monkeypatch):
     assert [path.name for path in Path().iterdir()] == ["model.pt"]
 
 
+def test_a_file_that_does_not_fit_into_the_memory(tmp_path, monkeypatch):
+    file = tmp_path / "x.pt"
+    with file.open("wb") as sparse:
+        sparse.write(b"\x80\x02")
+        sparse.truncate(2**40)
+
+    def full(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", full)
+    words = "x.pt does not fit into the memory: expected a weight file, found 1024 GiB; convert it"
+    with pytest.raises(BenchError, match=words):
+        convert.convert(file)
+
+
 def test_files_that_cannot_be_read_or_written(write, monkeypatch):
     with pytest.raises(BenchError, match=r"^cannot read none.pt: found No such file"):
         convert.convert(Path("none.pt"))

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from downloads import CONTENT, HASH, HTML, RIGHT, part, put_part, ranges
+from filelock import FileLock
 from web_server import cut, drip, page, redirect, status
 
 from bench import digests, download, web
@@ -162,6 +163,18 @@ def test_two_processes_download_once(server, target):
     assert server.count("/w.pth") == 1
 
 
+def test_waiting_for_another_process_can_be_interrupted(server, get, target):
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    address = server.put("/w.pth", CONTENT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_name(f".{target.name}.lock")), pytest.raises(KeyboardInterrupt):
+        download.download([address], target, pause=interrupt)
+    assert server.asked == []
+    get(address)
+
+
 # Servers that fail.
 
 
@@ -172,7 +185,7 @@ def test_a_refusal_is_final(server, fails, pauses, code):
     assert (server.count("/w.pth"), pauses) == (1, [])
 
 
-@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504, 520, 529])
 def test_twice_in_vain_then_fine(server, get, target, pauses, code):
     get(server.put("/w.pth", CONTENT, status(code), status(code)))
     assert target.read_bytes() == CONTENT
@@ -281,6 +294,13 @@ def test_a_redirect_loop_ends(server, fails, pauses):
 def test_a_redirect_that_is_not_followed(server, fails, pauses, to):
     address = server.put("/w.pth", CONTENT, *[redirect(to)] * 9)
     assert f"{address} redirects to " in fails(address)
+    assert pauses == []
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".org"])
+def test_a_host_that_cannot_be_named(server, fails, pauses, host):
+    address = server.put("/w.pth", CONTENT, redirect(f"http://{host}/w.pth"))
+    assert f"{address} is no web address; try again later" in fails(address)
     assert pauses == []
 
 

@@ -64,6 +64,8 @@ def test_what_has_no_known_digest_is_pinned_when_it_fits(monkeypatch, server, to
     server.put("/good.pth", toyweb.saved({"params": toyweb.state_of(9)}))
     (outcome,) = get("toy/a", root=tmp_path)
     assert "expected" in str(outcome.problem)
+    told = f"that is what came first, by {pins.lock_path()}; where its publisher replaced it, take"
+    assert outcome.notes[0].startswith(told)
     assert not path.exists()
     with pytest.raises(BenchError, match="is not on this machine"):
         checkpoint.find(chosen, "a")
@@ -304,6 +306,34 @@ def test_an_archive_is_unpacked_to_where_it_is_looked_for(archived, tmp_path, wr
     assert not list(tmp_path.glob(".*unpacked*"))
     (again,) = get("small", root=tmp_path)
     assert again.item.state == "here"
+
+
+def test_two_processes_unpack_an_archive_once(archived, monkeypatch, tmp_path):
+    from bench import unpack
+
+    archived(zipped(**clips("hr", "lr")))
+    real, began, outcomes = unpack.unpack, [], []
+
+    def late(*words: Path, **limits: int) -> list[Path]:
+        began.append(words)
+        if len(began) == 1:  # the other one has its archive, and finishes while this one waits
+            other = threading.Thread(target=another)
+            other.start()
+            time.sleep(0.5)
+            threads.append(other)
+        return real(*words, **limits)
+
+    def another() -> None:
+        outcomes.extend(fetch.fetch(items, tmp_path))
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(unpack, "unpack", late)
+    items = wanted.wanted(["small"], tmp_path, LARGE)
+    outcomes.extend(fetch.fetch(items, tmp_path))
+    threads[0].join()
+    assert [outcome.problem for outcome in outcomes] == [None, None]
+    assert outcomes[0].notes == outcomes[1].notes
+    assert len(began) == 1
 
 
 def test_an_archive_in_no_known_layout_says_what_it_holds(archived, tmp_path):

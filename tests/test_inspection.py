@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import warnings
+
 import pytest
 import torch
 import toyweb
 from web_server import sha256
 
-from bench import digests, inspection, pins
+from bench import arrival, convert, digests, inspection, pins
 from bench.errors import BenchError
 
 
@@ -107,7 +110,9 @@ def test_a_file_that_fits_nothing(paper, tmp_path):
     ("content", "words"),
     [
         (b"<html>quota</html>", "is a web page"),
-        (b"", "cannot read"),
+        (b"", "cannot read .*found an empty file; fetch it again"),
+        (b"hello there", "cannot read .*found bytes that begin with b'hello th'; fetch it"),
+        (b"PK\x03\x04 and no more", r"found PytorchStreamReader [^.]*; fetch it again$"),
         (None, "cannot read .*No such file"),
     ],
 )
@@ -117,6 +122,33 @@ def test_what_is_no_weight_file(paper, tmp_path, content, words):
         file.write_bytes(content)
     with pytest.raises(BenchError, match=words):
         inspection.inspect(file)
+
+
+def test_what_is_no_weight_file_is_not_read_to_its_end(paper, tmp_path, monkeypatch):
+    file = tmp_path / "x.pth"
+    with file.open("wb") as sparse:
+        sparse.truncate(2**42)
+    monkeypatch.setattr(digests, "of", lambda *_, **__: pytest.fail("hashed"))
+    for read in (inspection.inspect, convert.convert):
+        with pytest.raises(BenchError, match=r"x.pth.*found bytes that begin with"):
+            read(file)
+
+
+def test_torchscript_is_told_without_a_warning(paper, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of writing such files
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(tmp_path / "x.pt")
+    for read in (inspection.inspect, convert.convert):
+        with pytest.raises(BenchError, match=r"x.pt.* is a TorchScript archive, which holds code"):
+            read(tmp_path / "x.pt")
+
+
+def test_a_pipe_is_not_waited_for(paper, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    words = "cannot read .*pipe: expected a file, found a pipe or a device; write what it gives"
+    for read in (inspection.inspect, convert.convert, arrival.add):
+        with pytest.raises(BenchError, match=words):
+            read(tmp_path / "pipe")
 
 
 def test_a_file_without_tensors(paper, tmp_path):

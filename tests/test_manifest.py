@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import Counter
 
 import pytest
 
-from bench import catalog, frames, locate, manifest
+from bench import catalog, frames, locate, manifest, paper
 from bench.errors import BenchError
 
 DOWNLOADS = [
@@ -43,6 +44,36 @@ def test_every_download_has_rows_and_a_layout_that_finds_them():
         assert download.released or download.into in templates
         assert {row.clip for row in rows} == set(dataset.clips)
         assert download.folder in dataset.folders
+
+
+def test_the_examples_of_papers_are_whole_and_where_they_are_looked_for():
+    found = [
+        (chosen, reference)
+        for chosen in map(paper.load, paper.names())
+        for reference in chosen.references.values()
+        if reference.manifest
+    ]
+    assert [chosen.name for chosen, _ in found] == ["stdan"]
+    for chosen, reference in found:
+        rows = paper.published_files(chosen, reference)
+        folders = {
+            role: {row.path.rpartition("/")[0] for row in rows if row.role == role}
+            for role in ("LR", "SR")
+        }
+        assert folders == {"LR": {reference.lr[0]}, "SR": {reference.frames[0]}}
+        counts = Counter(row.role for row in rows)
+        assert counts["SR"] == reference.every * (counts["LR"] - 1) + 1
+        assert len({row.sha256 for row in rows}) == len(rows) == sum(counts.values())
+
+
+@pytest.mark.data
+def test_the_example_on_disk_has_the_listed_bytes(data):
+    chosen = paper.load("stdan")
+    rows = paper.published_files(chosen, chosen.references["example"])
+    for row in rows:
+        folder = {"LR": "LR", "SR": "STDAN"}[row.role]
+        content = (data / "stdan_example" / folder / row.name).read_bytes()
+        assert (row.bytes, row.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 
 @pytest.mark.data
@@ -94,7 +125,7 @@ def test_malformed_manifests(tmp_path, monkeypatch, line, words):
     header = "role,clip,repository,commit,path,bytes,sha256"
     (tmp_path / "small.csv").write_text(f"{header}\n{GOOD}\n")
     assert manifest.rows("small.csv", "GT")[0].bytes == 5
-    manifest._read.cache_clear()  # noqa: SLF001 - the file is read once a process
+    manifest.read.cache_clear()  # the file is read once a process
     (tmp_path / "small.csv").write_text(f"{header}\n{line}\n")
     with pytest.raises(BenchError, match=words):
         manifest.rows("small.csv", "GT")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from pathlib import Path
 
+import filelock
 import msgspec
 import pytest
 
@@ -44,6 +45,32 @@ def test_what_came_first_is_expected_from_then_on():
     other = digests.of(put(content=b"other"))
     with pytest.raises(BenchError, match=rf"not the file that came first: .*{found.sha256}.*line"):
         pins.check(path, FREE, other)
+
+
+def test_links_in_the_cache_folder_are_pinned_too(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/real.pth").write_bytes(b"weights")
+    pins.folder().mkdir(parents=True)
+    (pins.folder() / "far").symlink_to(tmp_path / "disk")
+    (pins.folder() / "toy").mkdir()
+    (pins.folder() / "toy/x.pth").symlink_to(tmp_path / "disk/real.pth")
+    for name in ("far/real.pth", "toy/x.pth", "toy/../toy/x.pth"):
+        path = pins.folder() / name
+        assert pins.add(path, FREE, digests.of(path)) == (".." not in name)
+    assert set(pins.read()) == {"far/real.pth", "toy/x.pth"}
+
+
+def test_a_cache_that_is_read_only(monkeypatch):
+    def refuse(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path, other = put(), put("toy/y.pth", b"more")
+    pins.add(path, FREE, digests.of(path))
+    monkeypatch.setattr(filelock, "FileLock", refuse)
+    assert not pins.add(path, FREE, digests.of(path))
+    words = r"cannot write .*checkpoints.lock: found Permission denied; check who may write there"
+    with pytest.raises(BenchError, match=words):
+        pins.add(other, FREE, digests.of(other))
 
 
 def test_the_lock_file_is_sorted_and_says_its_version():
@@ -100,6 +127,10 @@ def test_published_digests_are_checked():
     [
         ('{"schema": 2, "x": 1}', "another version of bench: expected schema 1, found schema 2"),
         ("{", "is not JSON"),
+        (
+            '{"schema": 1, "checkpoints": {"a/b": {"bytes": 1, "sha256": ""}}}',
+            r"checkpoints.a/b.sha256: .*matching regex",
+        ),
         ('{"schema": 1, "checkpoints": {"a/b": {"bytes": 1}}}', "missing required field `sha256`"),
     ],
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench import plan
+from bench import paper, plan
 from bench.errors import BenchError
 from bench.maker import Settings
 from bench.plan import Run, Selection
@@ -29,6 +29,14 @@ def test_a_plan_has_every_run_and_its_protocols(toy, settings):
     released = str(runs[Run("toy", "released", "sample", "bi")].problem)
     assert "name their folder with --frames; they are at https://example.org/toy" in released
     assert len(runs) == 6
+
+
+def test_released_frames_that_can_be_fetched(settings, put):
+    put(settings.data_root / "vid4/GT/city", 34)
+    item, *_ = planned(paper.load("duf"), settings, checkpoints=["52l"], clips=["city"])
+    words = "run bench fetch duf, or name their folder with --frames; they are at https://github"
+    with pytest.raises(BenchError, match=words):
+        raise item.problem
 
 
 def test_a_plan_can_be_narrowed_and_widened(toy, settings):

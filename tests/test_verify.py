@@ -143,6 +143,7 @@ def test_logs_that_say_what_cannot_be(log, settings):
         ({"protocols": {"y": "y9"}}, r"references\.r: .* found protocol 'y9'"),
         ({"clips": ["pam"]}, r"references\.r: .* found clip 'pam'"),
         ({"lr": ["x"]}, "either dataset and degradation or lr must be given"),
+        ({"manifest": "list.csv"}, "a manifest needs frames"),
         ({"scores": None, "protocols": {}}, "either frames or scores and protocols must be given"),
     ],
 )
@@ -213,6 +214,7 @@ def test_what_is_missing_is_told(bench):
     code, out, _ = bench("verify", "stdan", "--reference", "example")
     assert code == 2
     assert "not verified: the authors' example" in out
+    assert "run bench fetch stdan\n" in out
 
 
 @pytest.mark.data

@@ -55,6 +55,24 @@ def test_a_paper_brings_its_released_frames_and_small_data_sets(tmp_path):
     assert [item.name for item in wanted.wanted(["duf/52l"], tmp_path)] == ["duf/52l"]
 
 
+def test_a_paper_brings_the_examples_of_its_authors(tmp_path):
+    example = wanted.wanted(["stdan"], tmp_path)[1]
+    assert (example.name, example.what) == ("stdan", "the authors' example, 4 frames to 7")
+    assert (len(example.parts), example.bytes, example.unlicensed) == (11, 596434, True)
+    places = {str(part.target.parent.relative_to(tmp_path)) for part in example.parts}
+    assert places == {"test_example/0625", "results/Custom/0625"}
+    for part in example.parts:
+        put(part, bytes(part.expected.size))
+    assert wanted.wanted(["stdan"], tmp_path)[1].state == "here"
+    stranger = tmp_path / "results/Custom/0625/00000008.png"
+    stranger.write_bytes(b"")
+    example.parts[0].target.unlink()
+    with pytest.raises(BenchError, match="0625 holds frames that are none of stdan, the authors"):
+        raise wanted.wanted(["stdan"], tmp_path)[1].problem
+    alone = wanted.wanted(["stdan"], tmp_path, Selection(data=False))
+    assert [item.name for item in alone] == ["stdan/stdan"]
+
+
 def test_large_data_sets_are_left_out_and_say_how_they_come(tmp_path):
     items = wanted.wanted(["bicubic"], tmp_path)
     assert {item.name for item in items if not item.optional} == {"vid4"}
