@@ -81,6 +81,10 @@ def replacing(path: Path) -> Iterator[Path]:
     a BenchError.
     """
     part: Path | None = None
+    if path.exists() and not path.is_file():  # renaming onto a device would replace the device
+        raise BenchError(
+            f"cannot write {path}", expected="the name of a file", todo="choose another name"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(

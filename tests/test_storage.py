@@ -80,3 +80,14 @@ def test_keys_of_mappings_are_named(tmp_path):
     path.write_text(f"things: {{one: [{{k: {good}}}], two-b: [{{k: {good}}}, {{m: {bad}}}]}}")
     with pytest.raises(BenchError, match=r"things.two-b\[1\].m.sizes.y-z: expected `int`"):
         storage.read_yaml(path, Shelf)
+
+
+@pytest.mark.parametrize("what", ["folder", "/dev/null"])
+def test_only_files_are_replaced(tmp_path, what):
+    place = tmp_path / what  # the second is absolute, and stays itself
+    if what == "folder":
+        place.mkdir()
+    with pytest.raises(BenchError, match="cannot write .*: expected the name of a file; choose"):
+        storage.write_text(place, "text")
+    assert place.exists()
+    assert not place.is_file()
