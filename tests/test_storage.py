@@ -87,7 +87,7 @@ def test_only_files_are_replaced(tmp_path, what):
     place = tmp_path / what  # the second is absolute, and stays itself
     if what == "folder":
         place.mkdir()
-    with pytest.raises(BenchError, match="cannot write .*: expected the name of a file; choose"):
+    with pytest.raises(BenchError, match=r"cannot write .*: expected the name of a file; choose"):
         storage.write_text(place, "text")
     assert place.exists()
     assert not place.is_file()
