@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from bench import record, storage
+from bench.errors import BenchError
 from bench.record import Record
 
 
@@ -48,7 +49,17 @@ def gather(results: Path, made: tuple[str, str, str, str]) -> Record | None:
     file, waiting = record.path(results, *made), folder(results, made)
     if not waiting.is_dir():
         return record.read(file) if file.exists() else None
-    with filelock.FileLock(results / "records" / ".lock"):
+    lock = filelock.FileLock(results / "records" / ".lock")
+    try:
+        held = lock.acquire()
+    except NotImplementedError as error:
+        raise BenchError(
+            f"cannot lock {lock.lock_file}",
+            expected="a file system with flock, as two commands may write the record",
+            found=str(error),
+            todo="mount it with flock, or choose another folder with --results",
+        ) from error
+    with held:
         files = sorted(waiting.glob("*.json"))
         singles = _whole(files)
         whole = _joined(record.read(file) if file.exists() else None, singles)

@@ -259,7 +259,7 @@ def _refuse_chunks(dataset: str, chunk: int | None) -> None:
     if chunk:
         raise BenchError(
             "a network that sees windows takes no chunks",
-            found=f"--chunk {chunk} on {dataset}",
+            found=f"--chunk {chunk}" + (f" on {dataset}" if dataset else ""),
             todo="leave --chunk out",
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from bench import evaluate, frames, journal, maker, provenance, record, score
+from bench import evaluate, frames, journal, maker, provenance, record, runtime, score
 from bench.clips import open_clip
 from bench.errors import BenchError
 from bench.evaluate import Job
@@ -42,13 +42,17 @@ def missing(job: Job, clips: Sequence[str], overwrite: Overwrite = "only-missing
 
 
 def might_be_valid(job: Job, known: Record, clip: str) -> bool:
-    """Whether the clip was scored under these protocols by this code; looks at no file."""
-    found = known.clip(clip)
+    """Whether it was scored under these protocols by this code and precision; looks at no file."""
+    found, asked = known.clip(clip), job.settings
+    said = {k: v for k, v in (found.restoring if found else {}).items() if k in runtime.SAID}
+    networks = job.checkpoint.network or job.checkpoint.factory
+    precision = runtime.described(asked.dtype, asked.tf32, asked.compiled) if networks else {}
     hashes = {known.protocols[name].hash for name in (found.scores if found else ())}
     code = provenance.code_sha256(maker.module_of(job.checkpoint))
     return (
         found is not None
         and known.scale == job.scale
+        and said == precision
         and all(protocol.hash in hashes for protocol in job.protocols.values())
         and known.provenance[found.provenance].code_sha256 == code
     )

@@ -75,6 +75,9 @@ def prepare(network: nn.Module, dtype: Dtype, tf32: bool, compiled: bool) -> nn.
     return network
 
 
+SAID = ("dtype", "tf32", "compiled")
+
+
 def described(dtype: Dtype, tf32: bool, compiled: bool) -> dict[str, int | str]:
     """What the record says of it: only what differs from plain float32."""
     said: dict[str, int | str] = {} if dtype == "float32" else {"dtype": dtype}

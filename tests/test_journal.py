@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import filelock
 import msgspec
 import pytest
 from test_record import make
@@ -102,3 +103,16 @@ def test_two_gather_at_once(tmp_path, noise):
         thread.join()
     whole = journal.gather(tmp_path, RUN)
     assert sorted(clip.clip for clip in whole.clips) == sorted(one.clips[0].clip for one in ones)
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path, noise, monkeypatch):
+    def refuse(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    file = journal.write(tmp_path, single(noise, "walk"))
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(
+        BenchError, match=r"cannot lock .*\.lock: expected a file system with flock"
+    ):
+        journal.gather(tmp_path, RUN)
+    assert file.exists()
