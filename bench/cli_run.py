@@ -61,16 +61,16 @@ def settings(options: argparse.Namespace) -> Settings:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from bench import latency, paper, plan, record
+    from bench import journal, latency, paper, plan
 
     chosen = paper.load(options.paper)
     planned = plan.plan(chosen, selection(options), settings(options))
-    known = {_key(found): found for found in record.read_all(options.results, chosen.name)}
     device = latency.device_here(options.results)
     rows: list[tuple[object, ...]] = []
     total = 0.0
     for item in planned:
-        clips, done = _progressed(item, chosen, known.get(item.run), options)
+        known = journal.known(options.results, item.run)
+        clips, done = _progressed(item, chosen, known, options)
         missing = [clip for clip in clips if clip not in done] if clips else None
         time = _forecast(item.run, chosen, missing, device, options)
         total += 0 if item.problem else time or 0
@@ -137,10 +137,6 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _key(found: Record) -> tuple[str, str, str, str]:
-    return found.paper, found.checkpoint, found.dataset, found.degradation
-
-
 def _chosen(options: argparse.Namespace) -> Paper:
     """The paper that is named, or that of the user's own method."""
     from bench import catalog, contract, paper
@@ -188,8 +184,13 @@ def work(
     chosen: Paper, ready: Sequence[Planned], options: argparse.Namespace
 ) -> tuple[list[Done], list[str]]:
     """Measures what the runs lack; what became of it, and the runs that were refused and why."""
-    from bench import engine, evaluate
+    from bench import engine, evaluate, runtime
 
+    described = [chosen.checkpoint(item.run.checkpoint) for item in ready]
+    if options.engine == "local" and any(one.network or one.factory for one in described):
+        for device in options.device or ():
+            if device != "auto":
+                runtime.check(device)
     todo, refused = _todo(chosen, ready, selection(options).clips, settings(options), options)
     counts = [evaluate.frame_count(job, clips) for job, clips in todo]
     total = sum(count or 0 for count in counts) if None not in counts else None
@@ -254,19 +255,22 @@ def _summary(done: Sequence[Done], todo: Todo) -> None:
         found = one.record
         file = record.path(job.results, *job.run)
         have = f"{len(found.clips) if found else 0} of {job.found.dataset.count} clips"
-        skipped = len(found.clips) - len(one.measured) if found else 0
+        skipped = sum(clip.clip not in one.measured for clip in found.clips) if found else 0
         words = [f"{len(one.measured)} measured"] if one.measured else []
         words += [f"{skipped} as they were"] if skipped else []
         words += [f"{len(one.failed)} failed"] if one.failed else []
+        words += [f"{len(one.dropped)} dropped: measured otherwise"] if one.dropped else []
         untrained = " with untrained weights" if found and found.untrained else ""
         print(f"{job.run}: {have}{untrained} ({', '.join(words)}) -> {file}")
 
 
-def _show_table(chosen: Paper, results: Path, runs: Sequence[tuple[str, ...]]) -> bool:
+def _show_table(chosen: Paper, results: Path, runs: Sequence[Run]) -> bool:
     """Prints the cells of these runs, or every clip where no cell is published for them."""
     from bench import record, tables
 
-    records = [found for found in record.read_all(results, chosen.name) if _key(found) in runs]
+    # Those of other runs are left alone: one of them may be torn.
+    files = [record.path(results, *run) for run in dict.fromkeys(runs)]
+    records = [record.read(file) for file in sorted(files) if file.exists()]
     judged = [
         one
         for one in tables.judge_all(chosen, records)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import evaluate, journal
+from bench.errors import BenchError
 from bench.evaluate import Inputs, Job, Outcome, Worker
 from bench.record import Record
 
@@ -27,12 +31,16 @@ class Item(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What became of a job: clips measured now, failed with their errors, and the whole record."""
+    """What became of a job: clips measured now, failed with their errors, and the whole record.
+
+    `dropped` are clips that the record held before: measured in another way than those of now.
+    """
 
     job: Job
     measured: list[str]
     failed: dict[str, list[str]]
     record: Record | None
+    dropped: Sequence[str] = ()
 
 
 Engine = Callable[[Sequence[Item]], Iterator[tuple[Item, Outcome]]]
@@ -46,6 +54,7 @@ def execute(
     """Works on the named clips of all jobs and gathers the records, also when it is interrupted."""
     done = {id(job): Done(job, [], {}, None) for job, _ in todo}
     items = [Item(job, clip) for job, clips in todo for clip in clips]
+    before = [journal.known(job.results, job.run) for job, _ in todo]
     try:
         for item, outcome in engine(items):
             one = done[id(item.job)]
@@ -56,7 +65,15 @@ def execute(
             on_outcome(item, outcome)
     finally:
         gathered = [journal.gather(job.results, job.run) for job, _ in todo]
-    return [one._replace(record=whole) for one, whole in zip(done.values(), gathered, strict=True)]
+    return [
+        one._replace(record=now, dropped=_lost(then, now))
+        for one, then, now in zip(done.values(), before, gathered, strict=True)
+    ]
+
+
+def _lost(then: Record | None, now: Record | None) -> list[str]:
+    kept = {clip.clip for clip in now.clips} if now else set()
+    return [clip.clip for clip in then.clips if clip.clip not in kept] if then else []
 
 
 def in_process(
@@ -95,7 +112,8 @@ def on_devices(items: Sequence[Item], devices: Sequence[str]) -> Iterator[tuple[
         busy[process.connection] = process
 
     def start(device: str) -> _Process:
-        started.append(_Process(device))
+        with _uninterrupted():
+            started.append(_Process(device))
         return started[-1]
 
     try:
@@ -138,14 +156,19 @@ class _Process:
             self.connection.send((job, item.clip))
 
     def outcome(self) -> Outcome:
-        """What became of the item; to be asked once the connection is ready."""
+        """What became of the item; to be asked once the connection is ready.
+
+        Raises BenchError where that could not be written down, such as on a full disk.
+        """
         try:
-            outcome: Outcome = self.connection.recv()
+            outcome: Outcome | BenchError = self.connection.recv()
         except (EOFError, OSError):
             self.process.join()
             self.alive = False
             self.connection.close()
             outcome = evaluate.died(self.item.job, self.item.clip, _ending(self.process.exitcode))
+        if isinstance(outcome, BenchError):
+            raise outcome
         return outcome
 
     def stop(self) -> None:
@@ -161,6 +184,30 @@ class _Process:
         self.connection.close()
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C back until the block ends; what is started in it never sees one at all.
+
+    It would print a traceback; this process ends it instead.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or not hasattr(signal, "pthread_sigmask"):  # Windows lacks it
+        yield
+        return
+    # Where it is not running yet, starting a process starts it, which unblocks the signal.
+    multiprocessing.resource_tracker.ensure_running()
+    pressed = list[int]()  # another thread may still be handed the signal
+    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    if pressed:
+        raise KeyboardInterrupt
+
+
 def _serve(connection: Connection) -> None:
     """The life of a worker process: items in, outcomes out, until the other side closes."""
     worker: Worker | None = None
@@ -169,7 +216,10 @@ def _serve(connection: Connection) -> None:
             job, clip = connection.recv()
             if job is not None or worker is None:
                 worker = Worker(job)
-            connection.send(worker.work(clip))
+            try:
+                connection.send(worker.work(clip))
+            except BenchError as error:
+                connection.send(error)
 
 
 def _ending(code: int | None) -> str:

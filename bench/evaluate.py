@@ -78,14 +78,20 @@ def job(
 ) -> Job:
     """The job of a planned run.
 
-    Raises BenchError where the data set or one of the clips is not here, or `results` is read-only.
+    Raises BenchError where the data set or one of the clips is not here.
     """
     run = planned.run
     found = locate.find(catalog.get(run.dataset), settings.data_root, clips)
     locate.check_clips(found, clips)
-    storage.check_writable(record.path(results, *run).parent)
     scale = found.dataset.lr_scale.get(run.degradation, chosen.scale)
     return Job(run, chosen, planned.protocols, found, scale, settings, results)
+
+
+def check_writable(job: Job) -> None:
+    """Raises BenchError where its record, or the frames that it is to save, cannot be written."""
+    storage.check_writable(record.path(job.results, *job.run).parent)
+    if job.settings.save:
+        storage.check_writable(job.settings.save)
 
 
 def read(job: Job, clip: str) -> Inputs:
@@ -125,7 +131,8 @@ class Worker:
             source = provenance.now(made.device, made.checkpoint_sha256, made.module)
             given = inputs() if inputs else read(job, clip)
             clips = [_measured(job, given, made, source, on_frame)]
-        except Exception as error:  # noqa: BLE001 - one clip's failure must not stop the others
+        # A method of a user's own may even call sys.exit.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the other clips go on
             source = source or provenance.now()
             failures = [Failure(clip=clip, error=_told(error, job), provenance=source.key)]
         _write(job, clips, failures, source)
@@ -164,7 +171,7 @@ def _write(job: Job, clips: list[ClipRecord], failures: list[Failure], source: P
     journal.write(job.results, single)
 
 
-def _told(error: Exception, job: Job) -> list[str]:
+def _told(error: Exception | SystemExit, job: Job) -> list[str]:
     """The last lines of an error: one for those with a message of ours, else where it came from."""
     if isinstance(error, BenchError):
         return [str(error)]
@@ -188,6 +195,12 @@ def restored(job: Job, count: int) -> range:
     """The frames of a clip that are restored: all, or its centre frame if only that is scored."""
     centre = job.found.dataset.scored == "centre"
     return range(count // 2, count // 2 + 1) if centre else range(count)
+
+
+def saved_in(job: Job, clip: str) -> Path | None:
+    """The folder that the SR frames of a clip are to be saved in, if they are."""
+    run, save = job.run, job.settings.save
+    return save.joinpath(*run[:2], f"{run.dataset}-{run.degradation}", clip) if save else None
 
 
 def decoded(lr: Sequence[Frame], workers: int) -> list[Frame]:
@@ -258,15 +271,15 @@ def _restored(
 def _scored(
     job: Job, clip: Clip, sr: Iterable[Frame], on_frame: Callable[[], object]
 ) -> score.ClipScores:
-    wanted, settings, run = restored(job, len(clip.gt)), job.settings, job.run
-    if settings.save:
-        folder = settings.save.joinpath(*run[:2], f"{run.dataset}-{run.degradation}")
-        sr = _saved(sr, wanted, folder / clip.name)
+    wanted = restored(job, len(clip.gt))
+    folder = saved_in(job, clip.name)
+    if folder:
+        sr = _saved(sr, wanted, folder)
     return score.score_clip(
         sr,
         clip.gt,
         job.protocols,
-        workers=settings.workers,
+        workers=job.settings.workers,
         on_frame=on_frame,
         restored=wanted,
     )
@@ -285,6 +298,7 @@ def _plausible(sr: Iterable[Frame], lr: Sequence[Frame], wanted: Sequence[int]) 
 
 
 def _saved(sr: Iterable[Frame], wanted: Sequence[int], folder: Path) -> Iterator[Frame]:
-    for index, frame in zip(wanted, sr, strict=True):
-        frames.write(folder / f"{index:08d}.png", frame)
+    for place, frame in enumerate(sr):  # how many there should be, scoring tells
+        if place < len(wanted):
+            frames.write(folder / f"{wanted[place]:08d}.png", frame)
         yield frame

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, checkpoint, contract, frames, paper, record, runtime
+from bench import catalog, checkpoint, contract, frames, paper, record, runtime, tiles
 from bench.errors import BenchError, choices
 from bench.frames import FrameFiles
 from bench.locate import Found
@@ -52,6 +52,7 @@ class Maker(NamedTuple):
     method     restores a clip by itself
     network    is shown clips in the `way` that its checkpoint names
     module     the name of the code that it is made of
+    arguments  those of the network, as the record says them
     """
 
     method: paper.Method | None = None
@@ -62,6 +63,7 @@ class Maker(NamedTuple):
     device: str = "cpu"
     checkpoint_sha256: str | None = None
     module: str | None = None
+    arguments: str = ""
 
     def restore(
         self, lr: Sequence[Frame], wanted: Sequence[int], way: Way | None = None
@@ -75,7 +77,9 @@ class Maker(NamedTuple):
         """What the record says of restoring LR frames of that size."""
         if not self.network:
             return {}
-        return {**self._way().settings(self.network, height, width), **dict(self.precision)}
+        arguments = {"arguments": self.arguments} if self.arguments else {}
+        shown = self._way().settings(self.network, height, width)
+        return {**shown, **arguments, **dict(self.precision)}
 
     def interpolated(self, count: int) -> list[int]:
         """The frames of a clip that no LR frame of the same time was shown for."""
@@ -113,7 +117,17 @@ def make(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
         device=device,
         checkpoint_sha256=checkpoint.sha256(path),
         module=module_of(described),
+        arguments=_arguments(described),
     )
+
+
+def check(chosen: Paper, name: str, dataset: str, settings: Settings) -> None:
+    """Raises BenchError where a clip cannot be shown in the chunks or tiles that are asked for."""
+    described = chosen.checkpoint(name)
+    restorer = described.restorer
+    if described.factory and (settings.chunk or settings.tile):
+        restorer = contract.load(described.factory, chosen.folder).attributes.restorer
+    _way(restorer, dataset, settings)
 
 
 def outline(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker:
@@ -136,6 +150,7 @@ def outline(chosen: Paper, name: str, dataset: str, settings: Settings) -> Maker
         precision=_precision(settings),
         checkpoint_sha256=checkpoint.sha256(checkpoint.find(chosen, name)),
         module=module_of(described),
+        arguments=_arguments(described),
     )
 
 
@@ -170,6 +185,10 @@ def module_of(described: Checkpoint) -> str | None:
     return named.partition(":")[0] if named else None
 
 
+def _arguments(described: Checkpoint) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(described.arguments.items()))
+
+
 def _precision(settings: Settings) -> tuple[tuple[str, int | str], ...]:
     return tuple(runtime.described(settings.dtype, settings.tf32, settings.compiled).items())
 
@@ -178,6 +197,8 @@ def _way(restorer: Restorer | None, dataset: str, settings: Settings) -> Way | N
     if restorer is None:
         return None
     way: Any = restorer.on(dataset, settings.chunk)
+    if settings.tile:
+        tiles.check(settings.tile)
     return Tiled(way, settings.tile) if settings.tile else way
 
 

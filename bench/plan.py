@@ -153,6 +153,7 @@ def _problem(
             return BenchError(described.missing)
         if described.frames and run.dataset not in described.frames:
             return BenchError(f"no frames were released for {run.dataset}")
+        maker.check(chosen, run.checkpoint, run.dataset, settings)
         if described.network:
             checkpoint.check(checkpoint.find(chosen, run.checkpoint), described)
         found = locate.find(catalog.get(run.dataset), settings.data_root, clips)

@@ -18,7 +18,10 @@ import msgspec
 
 _PACKAGES = ("numpy", "pillow", "scikit-image", "scipy", "torch", "vsr-reproductions")
 # The modules that a score depends on, beside the code of the paper.
-_SCORING = ("clips", "degrade", "frames", "metrics", "protocol", "restore", "sample", "score")
+_SCORING = (
+    *("clips", "contract", "degrade", "frames", "metrics", "protocol", "restore", "runtime"),
+    *("sample", "score", "tiles"),
+)
 
 
 class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -89,6 +89,11 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         names = [clip.clip for clip in self.clips]
         if len(set(names)) < len(names):
             raise ValueError("a clip is recorded twice")
+        named = [(one.clip, one.provenance) for one in self.clips]
+        named += [(one.clip, one.provenance) for one in self.failures]
+        for name, key in named:
+            if key not in self.provenance:
+                raise ValueError(f"clip {name}: unknown provenance {key!r}")
         for clip in self.clips:
             for name, scores in clip.scores.items():
                 if name not in self.protocols:
@@ -149,7 +154,7 @@ def path(results: Path, paper: str, checkpoint: str, dataset: str, degradation: 
 def read(file: Path) -> Record:
     """The record in `file`, brought up to date where an earlier version of bench wrote it.
 
-    Raises BenchError where a newer version did.
+    Raises BenchError where a newer version did, and where the file is torn or was changed wrongly.
     """
 
     def update(data: Any) -> Any:
@@ -163,7 +168,8 @@ def read(file: Path) -> Record:
             )
         return _from_first(data) if version == 1 else data
 
-    return storage.read_json(file, Record, update)
+    todo = "restore the file, or remove it to measure its clips again"
+    return storage.read_json(file, Record, update, todo)
 
 
 def _from_first(data: dict[str, Any]) -> dict[str, Any]:
@@ -246,7 +252,7 @@ def merged(old: Record | None, *new: Record) -> Record:
     former = [old] if old and (old.scale, old.clip_count) == (last.scale, last.clip_count) else []
     protocols = {name: p for one in (*former, *new) for name, p in one.protocols.items()}
     clips = {clip.clip: clip for one in new for clip in one.clips}
-    made = {_made(one, clip) for one in new for clip in one.clips}
+    made = ways(*new)
     for one in former:
         valid = {name for name, p in one.protocols.items() if p.hash == protocols[name].hash}
         for clip in one.clips:
@@ -268,6 +274,11 @@ def merged(old: Record | None, *new: Record) -> Record:
         protocols={name: p for name, p in sorted(protocols.items()) if name in used or not used},
         provenance={key: sources[key] for key in sorted(wanted)},
     )
+
+
+def ways(*records: Record) -> frozenset[tuple[str | None, str | None, str]]:
+    """The ways in which the clips of the records were made; only those of one may stand in one."""
+    return frozenset(_made(one, clip) for one in records for clip in one.clips)
 
 
 def _made(record: Record, clip: ClipRecord) -> tuple[str | None, str | None, str]:

@@ -125,6 +125,8 @@ class Recurrent(
 
     def on(self, dataset: str, chunk: int | None) -> WholeClip:
         """The way of restoring on that data set; `chunk` frames at a time where given."""
+        if chunk:
+            _check_length(chunk)
         return WholeClip(self.mirrored.get(dataset, 0), chunk)
 
 
@@ -257,8 +259,18 @@ def _refuse_chunks(dataset: str, chunk: int | None) -> None:
     if chunk:
         raise BenchError(
             "a network that sees windows takes no chunks",
-            found=f"--chunk {chunk} on {dataset}",
+            found=f"--chunk {chunk}" + (f" on {dataset}" if dataset else ""),
             todo="leave --chunk out",
+        )
+
+
+def _check_length(chunk: int) -> None:
+    if chunk < 4:
+        raise BenchError(
+            "chunks are too short",
+            expected="at least 4 frames",
+            found=str(chunk),
+            todo="use longer chunks",
         )
 
 
@@ -272,13 +284,7 @@ def chunks(count: int, size: int | None) -> list[tuple[int, int, int, int]]:
     """
     if size is None or size >= count:
         return [(0, count, 0, count)]
-    if size < 4:
-        raise BenchError(
-            "chunks are too short",
-            expected="at least 4 frames",
-            found=str(size),
-            todo="use longer chunks",
-        )
+    _check_length(size)
     context = size // 4
     starts = [*range(0, count - size, size - 2 * context), count - size]
     ends = [start + size - context for start in starts[:-1]] + [count]

@@ -15,6 +15,28 @@ DTYPES: tuple[str, ...] = get_args(Dtype)
 _CALLED = ("features", "reconstruct", "frames")
 
 
+def check(device: str) -> None:
+    """Raises BenchError where torch knows no such device, or sees no such GPU; starts none."""
+    import torch
+
+    try:
+        named = torch.device(device)
+    except RuntimeError as error:
+        raise _unusable(device, "no device that torch knows") from error
+    count = torch.cuda.device_count()
+    if named.type == "cuda" and (named.index or 0) >= count:
+        raise _unusable(device, f"{count} CUDA devices")
+
+
+def _unusable(device: str, found: str) -> BenchError:
+    return BenchError(
+        f"cannot use the device {device!r}",
+        expected="cpu, or a CUDA device that torch sees",
+        found=found,
+        todo="see bench doctor",
+    )
+
+
 def place(network: nn.Module, device: str) -> tuple[nn.Module, str]:
     """The network on a device, and what the record calls that: `cpu` or the GPU's name.
 
@@ -24,15 +46,11 @@ def place(network: nn.Module, device: str) -> tuple[nn.Module, str]:
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    check(device)
     try:
         network = network.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise BenchError(
-            f"cannot use the device {device!r}",
-            expected="cpu, or a CUDA device that torch sees",
-            found=str(error).partition("\n")[0],
-            todo="see bench doctor",
-        ) from error
+        raise _unusable(device, str(error).partition("\n")[0]) from error
     if torch.device(device).type == "cuda":
         return network, torch.cuda.get_device_name(device)
     return network, device
@@ -55,6 +73,9 @@ def prepare(network: nn.Module, dtype: Dtype, tf32: bool, compiled: bool) -> nn.
         if not any(hasattr(network, name) for name in _CALLED):
             network.compile()
     return network
+
+
+SAID = ("dtype", "tf32", "compiled")
 
 
 def described(dtype: Dtype, tf32: bool, compiled: bool) -> dict[str, int | str]:

@@ -36,17 +36,21 @@ def read_yaml(path: Path, kind: type[Struct]) -> Struct:
 
 
 def read_json(
-    path: Path, kind: type[Struct], update: Callable[[Any], Any] = lambda data: data
+    path: Path,
+    kind: type[Struct],
+    update: Callable[[Any], Any] = lambda data: data,
+    todo: str = "restore the file",
 ) -> Struct:
     """The JSON file as a `kind`; unknown keys, missing keys and wrong types are refused.
 
-    `update` brings the content of an older file into the form of today.
+    `update` brings the content of an older file into the form of today; `todo` says what to do
+    about a torn one.
     """
     try:
         data = msgspec.json.decode(_read_text(path))
     except msgspec.DecodeError as error:
         raise BenchError(
-            f"{path} is not JSON", expected="JSON", found=str(error), todo="restore the file"
+            f"{path} is not JSON", expected="JSON", found=str(error), todo=todo
         ) from error
     return _convert(path, update(data), kind)
 

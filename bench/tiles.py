@@ -52,13 +52,7 @@ class Tiled(NamedTuple):
     def restore(self, network: Any, lr: Sequence[Frame], wanted: Sequence[int]) -> Iterator[Frame]:
         """SR frames, uint8 (sh, sw, 3), of the wanted frames, at the end of the last tile."""
         height, width = lr[0].shape[:2]
-        if self.size < _SMALLEST:
-            raise BenchError(
-                "tiles are too small",
-                expected=f"at least {_SMALLEST} LR pixels",
-                found=str(self.size),
-                todo="use larger tiles",
-            )
+        check(self.size)
         if max(height, width) <= self.size:
             yield from self.way.restore(network, lr, wanted)
             return
@@ -75,6 +69,17 @@ class Tiled(NamedTuple):
                         rows, columns
                     ]
         yield from whole
+
+
+def check(size: int) -> None:
+    """Raises BenchError where tiles of that side would be nothing but borders."""
+    if size < _SMALLEST:
+        raise BenchError(
+            "tiles are too small",
+            expected=f"at least {_SMALLEST} LR pixels",
+            found=str(size),
+            todo="use larger tiles",
+        )
 
 
 def smaller(way: Way, height: int, width: int, count: int) -> Iterator[tuple[str, Way]]:

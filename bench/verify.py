@@ -93,7 +93,7 @@ def _against_frames(
     made: Maker,
     on_frame: Callable[[], object],
 ) -> Iterator[Compared]:
-    for t, sr in enumerate(made.restore(lr, range(len(released)))):
+    for t, sr in enumerate(_restored(lr, len(released), made)):
         theirs = released[t]
         if theirs.shape != sr.shape:
             raise BenchError(
@@ -106,6 +106,17 @@ def _against_frames(
         beyond = float(np.mean(apart > LEVELS))
         yield Compared(clip, t, "grey levels", int(apart.max()), beyond, beyond <= SHARE_BEYOND)
         on_frame()
+
+
+def _restored(lr: Sequence[Frame], count: int, made: Maker) -> Iterator[Frame]:
+    try:
+        yield from made.restore(lr, range(count))
+    except (RuntimeError, MemoryError) as error:  # an operator without that precision, memory
+        raise BenchError(
+            "the frames cannot be made here",
+            found=str(error).partition("\n")[0] or type(error).__name__,
+            todo="try --tile 64, another --device or --dtype float32",
+        ) from error
 
 
 def _released(

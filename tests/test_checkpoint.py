@@ -184,7 +184,14 @@ def test_a_network_runs_end_to_end(bench, monkeypatch, state):
     code, _, err = bench(*words, "--device", "cpu")
     assert (code, err) == (0, "")
     made = record.read_all(Path("results"))[0]
-    assert made.clips[0].restoring == {"window": 5, "edge": "reflection"}
+    said = made.clips[0].restoring
+    assert said == {"window": 5, "edge": "reflection", "arguments": "border=fade"}
+    bench(*words, "--device", "cpu")
+    assert record.read_all(Path("results")) == [made]
+    other = msgspec.structs.replace(described(file), arguments={"border": "hold"})
+    known = msgspec.structs.replace(known, checkpoints={"bix4": other})
+    _, out, _ = bench(*words, "--device", "cpu")
+    assert "1 of 4 clips (1 measured)" in out  # what paper.yaml says of the network has changed
     provenance = made.provenance[made.clips[0].provenance]
     assert provenance.checkpoint_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert len(made.clips[0].scores["fixed"].psnr) == 9

@@ -118,6 +118,42 @@ def test_a_failing_run_does_not_stop_the_others(bench, toy):
     assert "toy/good on sample, bi: 4 of 4 clips (4 as they were)" in out
 
 
+def test_a_torn_record_stops_its_own_run_only(bench, toy):
+    words = ("--dataset", "sample", "--degradation", "bi")
+    bench("run", "toy", "--checkpoint", "good", *words)
+    Path("results/records/toy/good/sample-bi.json").write_text("{")
+    code, out, err = bench("run", "toy", "--checkpoint", "swapped", *words)
+    assert (code, err) == (0, "")
+    assert "4 of 4 clips (4 measured)" in out
+    code, _, err = bench("run", "toy", "--checkpoint", "good", *words)
+    assert code == 2
+    assert err.endswith("restore the file, or remove it to measure its clips again\n")
+
+
+def test_a_plan_counts_what_an_interrupted_run_left_and_writes_nothing(bench, toy):
+    from runs import job
+
+    from bench.evaluate import Worker
+    from bench.maker import Settings
+
+    Worker(job(toy, Settings(Path("data")))).work("zoom")
+    before = sorted(Path("results").rglob("*"))
+    _, out, _ = bench("plan", "toy", "--checkpoint", "good", "--dataset", "sample")
+    assert re.search(r"^good +sample +bi +1 of 4", out, re.MULTILINE)
+    assert sorted(Path("results").rglob("*")) == before
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_runs(bench, tmp_path):
+    (tmp_path / "here/mine.py").write_text(
+        "import torch\nclass Mine(torch.nn.Module):\n    scale = 4\n"
+    )
+    words = ("run", "--method", "mine.py:Mine", "--dataset", "sample")
+    code, _, err = bench(*words, "--device", "cuda:9", "--device", "cpu")
+    assert code == 2
+    assert err.startswith("bench: cannot use the device 'cuda:9': expected cpu, or a CUDA device")
+    assert not Path("results").exists()
+
+
 def test_report_writes_checks_and_prints(bench, toy):
     bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--degradation", "bi")
     code, _, err = bench("report", "--check")

@@ -85,6 +85,25 @@ def test_a_clip_that_works_again_is_no_failure_any_more(toy, settings):
     assert again.record.complete("fixed")
 
 
+def test_a_method_that_ends_the_program_fails_its_clip_only(toy, settings, monkeypatch):
+    import toypaper
+
+    def leaving(*_):
+        raise SystemExit(3)
+
+    monkeypatch.setattr(toypaper, "good", leaving)
+    done = measure(toy, settings, ["pan", "zoom"])
+    assert {name: error[-1] for name, error in done.failed.items()} == {
+        "pan": "SystemExit: 3",
+        "zoom": "SystemExit: 3",
+    }
+
+
+def test_frames_that_are_saved_are_counted_by_scoring(toy, settings, tmp_path):
+    done = measure(toy, settings._replace(save=tmp_path / "sr"), ["pan"], checkpoint="short")
+    assert "expected 9 SR frames, found 8" in done.failed["pan"][-1]
+
+
 def test_black_frames_may_stay_black(toy, settings):
     black = [np.zeros((16, 20, 3), np.uint8)] * 3
     assert len(list(evaluate._plausible(iter(black), black, range(3)))) == 3  # noqa: SLF001

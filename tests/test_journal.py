@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import threading
 
+import filelock
 import msgspec
 import pytest
 from test_record import make
 
-from bench import journal, record
+from bench import journal, provenance, record
 from bench.errors import BenchError
 
 RUN = ("p", "c", "vid4", "bi")
@@ -48,12 +49,42 @@ def test_a_file_of_two_clips_is_no_item(tmp_path, noise):
         journal.write(tmp_path, make(noise, ["city", "walk"]))
 
 
-def test_a_torn_file_is_told_and_kept(tmp_path, noise):
+def test_a_torn_file_counts_as_not_measured(tmp_path, noise):
+    torn = journal.write(tmp_path, single(noise, "walk"))
+    torn.write_text(torn.read_text()[:100])
+    assert journal.known(tmp_path, RUN) is None
+    journal.write(tmp_path, single(noise, "city"))
+    assert [clip.clip for clip in journal.gather(tmp_path, RUN).clips] == ["city"]
+    assert not torn.exists()
+
+
+def test_a_file_of_a_newer_version_is_told_and_kept(tmp_path, noise):
     file = journal.write(tmp_path, single(noise, "walk"))
-    file.write_text(file.read_text()[:100])
-    with pytest.raises(BenchError, match=r"walk\.json is not JSON"):
+    file.write_text(file.read_text().replace('"schema":2', '"schema":3'))
+    with pytest.raises(BenchError, match="written by a newer version of bench"):
         journal.gather(tmp_path, RUN)
     assert file.exists()
+
+
+def test_what_is_known_is_what_would_be_gathered(tmp_path, noise):
+    journal.write(tmp_path, single(noise, "walk"))
+    journal.gather(tmp_path, RUN)
+    file = journal.write(tmp_path, single(noise, "city"))
+    known = journal.known(tmp_path, RUN)
+    assert file.exists()
+    assert record.read_all(tmp_path) != [known]
+    assert journal.gather(tmp_path, RUN) == known
+
+
+def test_two_ways_of_measuring_never_stand_in_one_record(tmp_path, noise):
+    """As when two commands with different options ran at once."""
+    for name, hour, dtype in (("walk", 3, "float16"), ("city", 2, "float32"), ("foliage", 1, "")):
+        source = msgspec.structs.replace(provenance.now(), measured_at=f"2026-01-01T0{hour}:00:00Z")
+        made = make(noise, [name], source=source)
+        clips = [msgspec.structs.replace(made.clips[0], restoring={"dtype": dtype})]
+        journal.write(tmp_path, msgspec.structs.replace(made, clips=clips))
+    whole = journal.gather(tmp_path, RUN)
+    assert [(clip.clip, clip.restoring) for clip in whole.clips] == [("walk", {"dtype": "float16"})]
 
 
 def test_two_gather_at_once(tmp_path, noise):
@@ -72,3 +103,16 @@ def test_two_gather_at_once(tmp_path, noise):
         thread.join()
     whole = journal.gather(tmp_path, RUN)
     assert sorted(clip.clip for clip in whole.clips) == sorted(one.clips[0].clip for one in ones)
+
+
+def test_a_folder_that_cannot_be_locked(tmp_path, noise, monkeypatch):
+    def refuse(*_, **__):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    file = journal.write(tmp_path, single(noise, "walk"))
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(
+        BenchError, match=r"cannot lock .*\.lock: expected a file system with flock"
+    ):
+        journal.gather(tmp_path, RUN)
+    assert file.exists()

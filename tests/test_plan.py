@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
+import toynetworks
 
-from bench import paper, plan
+from bench import checkpoint, maker, paper, plan
 from bench.errors import BenchError
 from bench.maker import Settings
 from bench.plan import Run, Selection
@@ -68,3 +70,33 @@ def test_data_sets_scored_at_the_centre(toy, settings):
     assert list(item.protocols) == ["fixed-centre", "y-crop0-centre"]
     with pytest.raises(BenchError, match="protocol y-crop8-skip2 does not fit Vimeo-90K-T"):
         planned(toy, settings, **wanted, protocols=["y-crop8-skip2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "words"),
+    [
+        ("window", {"chunk": 8}, "a network that sees windows takes no chunks: found --chunk 8"),
+        ("clip", {"chunk": 3}, "chunks are too short: expected at least 4 frames, found 3"),
+        ("clip", {"tile": 31}, "tiles are too small: expected at least 32 LR pixels, found 31"),
+        ("clip", {"tile": 32, "chunk": 4}, None),
+        ("none", {"tile": 31}, None),
+    ],
+)
+def test_ways_that_cannot_be_are_refused_before_anything_runs(
+    settings, monkeypatch, name, asked, words
+):
+    """Not as the failure of every clip, which would go into the record."""
+    monkeypatch.setattr(checkpoint, "find", lambda *_: None)
+    monkeypatch.setattr(checkpoint, "check", lambda *_: None)
+    chosen = Selection(checkpoints=[name], datasets=["sample"])
+    (item,) = plan.plan(toynetworks.paper(), chosen, settings._replace(**asked))
+    assert (item.problem is None) if words is None else str(item.problem).startswith(words)
+
+
+def test_ways_of_a_method_of_ones_own_are_refused_too(settings):
+    own = msgspec.structs.replace(
+        toynetworks.paper(),
+        checkpoints={"own": paper.Checkpoint(title="own", factory="ownmethods:Window")},
+    )
+    with pytest.raises(BenchError, match="takes no chunks"):
+        maker.check(own, "own", "sample", settings._replace(chunk=8))

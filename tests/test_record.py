@@ -129,6 +129,8 @@ def test_records_that_contradict_themselves(tmp_path, noise):
     expect("clip walk: fixed needs the scores of 3 frames")
     data["clips"][1]["scores"] = {"other": data["clips"][0]["scores"]["fixed"]}
     expect("clip walk: unknown protocol 'other'")
+    data["clips"][1]["provenance"] = "none"
+    expect("clip walk: unknown provenance 'none'")
     data["clips"].pop()
     file.write_text(json.dumps(data))
     (file.parent / "vid4-bi (copy).json").write_text(file.read_text())
@@ -146,7 +148,7 @@ def test_files_from_elsewhere(tmp_path, noise):
     with pytest.raises(BenchError, match="unknown field `new`"):
         record.read(file)
     file.write_text(json.dumps(data)[:300])
-    with pytest.raises(BenchError, match="is not JSON"):
+    with pytest.raises(BenchError, match=r"is not JSON: .*or remove it to measure its clips again"):
         record.read(file)
 
 

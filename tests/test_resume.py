@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+import toynetworks
 from runs import RESULTS, job, measure
 
-from bench import journal, provenance, record, resume, sample
+from bench import evaluate, journal, plan, provenance, record, resume, sample
 from bench.engine import in_process
+from bench.errors import BenchError
 from bench.evaluate import Worker
 from bench.maker import Settings
 
@@ -75,6 +77,57 @@ def test_whatever_moves_a_number_is_looked_at(toy, settings, what):
 def test_another_protocol_needs_another_pass(toy, settings):
     measure(toy, settings)
     assert resume.missing(job(toy, settings, protocols=["border=2"]), []) == ALL
+
+
+def test_a_plan_knows_another_precision(settings):
+    item = plan.Planned(plan.Run("nets", "window", "sample", "bi"), {}, 0, None)
+    one = evaluate.job(item, toynetworks.paper(), ["pan"], settings, RESULTS)
+    source = provenance.now(module="toynetworks")
+    clip = record.ClipRecord(
+        clip="pan",
+        frames=9,
+        gt_sha256="",
+        lr_sha256="",
+        lr_origin="made",
+        sr_sha256="",
+        restoring={"window": 3},
+        interpolated=[],
+        scores={},
+        provenance=source.key,
+    )
+    known = record.Record(
+        paper="nets",
+        checkpoint="window",
+        dataset="sample",
+        degradation="bi",
+        scale=4,
+        clip_count=4,
+        protocols={},
+        clips=[clip],
+        failures=[],
+        provenance={source.key: source},
+    )
+    assert resume.might_be_valid(one, known, "pan")
+    half = one._replace(settings=settings._replace(dtype="float16"))
+    assert not resume.might_be_valid(half, known, "pan")
+
+
+def test_frames_that_are_to_be_saved_are_made_again(toy, settings, tmp_path):
+    measure(toy, settings, ["pan", "zoom"])
+    saving = settings._replace(save=tmp_path / "sr")
+    assert measure(toy, saving, ["pan"]).measured == ["pan"]
+    assert resume.missing(job(toy, saving), ["pan", "zoom"]) == ["zoom"]
+    next((tmp_path / "sr").rglob("*.png")).unlink()
+    assert resume.missing(job(toy, saving), ["pan"]) == ["pan"]
+
+
+def test_places_that_cannot_be_written_are_told_first(toy, settings, tmp_path):
+    (tmp_path / "file").touch()
+    for moved in (settings._replace(save=tmp_path / "file/sr"), settings):
+        results = RESULTS if moved.save else tmp_path / "file/results"
+        one = job(toy, moved)._replace(results=results)
+        with pytest.raises(BenchError, match=r"cannot write .*: found Not a directory"):
+            resume.missing(one, [])
 
 
 def test_a_clip_that_fails_is_tried_again(toy, settings):

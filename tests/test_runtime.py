@@ -13,8 +13,12 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(BenchError, match="cannot use the device 'cuda:0': expected cpu, or"):
             runtime.place(network, "cuda:0")
-    with pytest.raises(BenchError, match="cannot use the device 'gpu'"):
+    with pytest.raises(BenchError, match=r"device 'gpu'.* found no device that torch knows"):
         runtime.place(network, "gpu")
+    runtime.check("cpu")
+    count = torch.cuda.device_count()
+    with pytest.raises(BenchError, match=f"found {count} CUDA devices; see bench doctor"):
+        runtime.check(f"cuda:{count}")
 
 
 def test_what_a_record_says_of_precision():

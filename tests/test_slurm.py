@@ -40,8 +40,11 @@ def on(items, folder, options=QUICK):
 
 def bare(whole):
     """The record without its provenance."""
-    clips = [msgspec.structs.replace(clip, provenance="") for clip in whole.clips]
-    return msgspec.json.encode(msgspec.structs.replace(whole, clips=clips, provenance={}))
+    data = msgspec.to_builtins(whole)
+    del data["provenance"]
+    for clip in data["clips"]:
+        del clip["provenance"]
+    return data
 
 
 def queue(*fields):

@@ -11,7 +11,7 @@ from fixtures.recipe import parameter
 from runs import RESULTS, measure
 
 import reproductions
-from bench import catalog, degrade, frames, metrics, paper, sample, verify
+from bench import catalog, degrade, frames, maker, metrics, paper, sample, verify
 from bench.errors import BenchError
 from bench.maker import Settings
 from bench.paper import Reference
@@ -45,6 +45,15 @@ def released(toy, tmp_path):
     return with_reference(
         toy, dataset="sample", degradation="bi", clips=["pan", "zoom"], frames=["out/{clip}"]
     )
+
+
+def test_what_cannot_be_made_is_told_in_one_line():
+    def restore(*_):
+        raise RuntimeError("\"conv\" not implemented for 'Half'\nat somewhere")
+
+    made = maker.Maker()._replace(method=restore)
+    with pytest.raises(BenchError, match=r"found .conv. not implemented for 'Half'; try --tile"):
+        list(verify._restored([], 1, made))  # noqa: SLF001
 
 
 def test_the_released_frames_themselves_agree(released, settings):

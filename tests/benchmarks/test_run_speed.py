@@ -28,6 +28,8 @@ def test_bicubic_on_vid4_beside_its_parts(benchmark, tmp_path):
     The parts: each GT frame decoded, each LR frame decoded, LR checked against GT (which decodes
     and reduces GT once more), enlarged, scored under the protocols of its cells.
     """
+    if not benchmark.enabled:
+        pytest.skip("benchmarks are disabled")
     data = Path(os.environ["BENCH_TEST_DATA"])
     command = [sys.executable, "-m", "bench", "run", "bicubic", "--dataset", "vid4"]
     command += ["--degradation", "bi", "--data-root", str(data), "--workers", "2"]
@@ -68,6 +70,8 @@ def test_bicubic_on_vid4_beside_its_parts(benchmark, tmp_path):
 
 def test_a_network_waits_for_nothing(benchmark, tmp_path, monkeypatch):
     """TDAN with random weights on two clips: the wall time of a run over the network's own."""
+    if not benchmark.enabled:
+        pytest.skip("benchmarks are disabled")
     network = reproductions.network("tdan", "bix4")
     own = [0.0]
 
