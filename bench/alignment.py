@@ -8,7 +8,7 @@ shift are sought together because either alone can pass for the other where the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +19,14 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]  # for each SR frame its GT frame, -1 where it has none
 
 REACH = 3.5  # pixels, of the shifts that are sought
-NOTICED = 0.15  # pixels: a smaller shift is none
+NOTICED = 0.2  # pixels: a smaller shift is none
 _LARGEST = 256  # pixels a side that are looked at
 _HIGHEST, _LOWEST = 1 / 6, 1 / 64  # cycles a pixel
 _STEP = 0.5  # pixels between the shifts that are tried first
-_PRICE = 0.12  # dB of what remains unexplained, that an order or a shift must be worth
+# What an order, a shift and a frame without a place must be worth, in dB of what they leave
+# unexplained beyond what each frame's best place and shift leave.
+_ORDER_PRICE, _SHIFT_PRICE, _UNPLACED_PRICE = 0.08, 0.08, 0.5
+_HARDLY = 0.002  # of correlation: a better place by less is none
 
 
 class Box(NamedTuple):
@@ -66,7 +69,7 @@ class Alignment(NamedTuple):
 class Spectrum:
     """One box of each frame of a clip, as the Fourier coefficients that are compared."""
 
-    def __init__(self, frames: Sequence[Frame], box: Box) -> None:
+    def __init__(self, frames: Iterable[Frame], box: Box) -> None:
         rows, columns = np.fft.fftfreq(box.height), np.fft.rfftfreq(box.width)
         down, right = np.abs(rows) <= _HIGHEST, columns <= _HIGHEST
         self.down, self.right = rows[down], columns[right]
@@ -75,13 +78,15 @@ class Spectrum:
         weight = np.where((radius >= _LOWEST) & (radius <= _HIGHEST), radius, 0)
         weight *= np.where(self.right > 0, np.sqrt(2), 1)  # for the half that is not kept
         window = np.hanning(box.height + 2)[1:-1, None] * np.hanning(box.width + 2)[1:-1]
-        self.values = np.empty((len(frames), weight.size), np.complex64)
-        for index, frame in enumerate(frames):
+        rows_of_values = []
+        for frame in frames:
             part = frame[box.top : box.top + box.height, box.left : box.left + box.width]
             grey = part.sum(axis=2, dtype=np.float32)
             whole = np.fft.rfft2(window * (grey - grey.mean()))
             values = (whole[down][:, right] * weight).ravel()
-            self.values[index] = values / max(np.linalg.norm(values), 1e-6)
+            values /= max(float(np.linalg.norm(values)), 1e-6)
+            rows_of_values.append(values.astype(np.complex64))
+        self.values = np.stack(rows_of_values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -126,33 +131,35 @@ def align(
     """
     shifts = _grid(_STEP)
     table = np.stack([sr.likeness(gt, shift) for shift in shifts])
+    least = 1 - table.max(axis=(0, 2))
     counted = np.ones(len(sr), bool)
     counted[list(copies)] = False
     found: list[tuple[float, Alignment]] = []
 
-    def consider(order: Order, costs: float) -> None:
+    def consider(order: Order, price: float) -> None:
         rows = np.flatnonzero((order.places >= 0) & counted)
         if 2 * len(rows) < min(len(sr), len(gt)):
             return
         means = table[:, rows, order.places[rows]].mean(axis=1)
-        start = shifts[int(means.argmax())]
         cross = _cross(sr, gt, rows, order.places[rows])
-        shift, value = _refined(sr, cross, start)
-        still = float(cross.sum().real)
-        for at, worth in (((0.0, 0.0), still), (shift, value)):
-            price = costs + _PRICE * (max(map(abs, at)) > NOTICED)
-            found.append((_unexplained(worth) + price, Alignment(order, at, worth)))
+        shift, moved = _refined(sr, cross, shifts[int(means.argmax())])
+        price += _UNPLACED_PRICE * (1 - len(rows) / counted.sum())
+        for at, likeness in (((0.0, 0.0), float(cross.sum().real)), (shift, moved)):
+            size = max(map(abs, at))
+            if size <= REACH:
+                left = (1 - likeness + _HARDLY) / (float(least[rows].mean()) + _HARDLY)
+                total = 10 * np.log10(left) + price + _SHIFT_PRICE * (size > NOTICED)
+                found.append((total, Alignment(order, at, likeness)))
 
     for order in _orders(len(sr), len(gt), copies, first_numbers):
-        consider(order, _PRICE * (order.kind != "named"))
+        # Where frames are missing, none of the places that are left is more likely than another.
+        free = order.kind == "named" or (len(sr) < len(gt) and order.kind == "offset")
+        consider(order, 0 if free else _ORDER_PRICE)
     best = min(found, key=lambda entry: entry[0])[1]
     for index in {int(table.max(axis=2).mean(axis=1).argmax()), _nearest(shifts, best.shift)}:
-        consider(Order("any", _each_its_best(table[index], best.order.places)), 3 * _PRICE)
+        places = _each_its_best(table[index], best.order.places)
+        consider(Order("any", places), 3 * _ORDER_PRICE)
     return min(found, key=lambda entry: entry[0])[1]
-
-
-def _unexplained(likeness: float) -> float:
-    return float(10 * np.log10(max(1 - likeness, 1e-4)))
 
 
 def _each_its_best(table: NDArray[np.float32], usual: Places) -> Places:
@@ -160,7 +167,7 @@ def _each_its_best(table: NDArray[np.float32], usual: Places) -> Places:
     places = table.argmax(axis=1)
     rows = np.arange(len(places))
     best = table[rows, places]
-    kept = (usual >= 0) & (table[rows, usual] >= best - 0.002)
+    kept = (usual >= 0) & (table[rows, usual] >= best - _HARDLY)
     return np.where(kept, usual, places)
 
 
@@ -207,7 +214,8 @@ def _cross(
 ) -> NDArray[np.complex128]:
     """The mean cross-spectrum of SR frames with their GT frames."""
     products = np.einsum("if,if->f", sr.values[rows], gt.values[places].conj())
-    return products.reshape(len(sr.down), len(sr.right)).astype(np.complex128) / len(rows)
+    mean: NDArray[np.complex128] = products.astype(np.complex128) / len(rows)
+    return mean.reshape(len(sr.down), len(sr.right))
 
 
 def _refined(

@@ -98,8 +98,10 @@ class Match(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """The numbers of one clip's frames: mean squared errors (frames, planes, borders), SSIM
-    (frames, planes, similarities, borders), NaN where a plane was not looked at in that way.
+    """The numbers of one clip's frames.
+
+    Mean squared errors (frames, planes, borders), and SSIM (frames, planes, similarities, borders),
+    which is NaN where a plane was not looked at in that way.
     """
 
     errors: Floats
@@ -256,7 +258,8 @@ def _psnr(clips: Mapping[str, Measured], way: Way) -> float:
 
 def _ssim(clips: Mapping[str, Measured], way: Way) -> float:
     planes = [_PLANES.index(name) for name in way.planes]
-    border, kind = BORDERS.index(way.fields.border), list(SIMILARITIES).index(way.similarity or ())
+    border = BORDERS.index(way.fields.border)
+    kind = [*SIMILARITIES, None].index(way.similarity)
     values = [
         clip.similarities[_scored(clip, way), :, kind, border][:, planes].mean(axis=1)
         for clip in clips.values()
