@@ -25,7 +25,7 @@ _HIGHEST, _LOWEST = 1 / 6, 1 / 64  # cycles a pixel
 _STEP = 0.5  # pixels between the shifts that are tried first
 # What an order, a shift and a frame without a place must be worth, in dB of what they leave
 # unexplained beyond what each frame's best place and shift leave.
-_ORDER_PRICE, _SHIFT_PRICE, _UNPLACED_PRICE = 0.08, 0.08, 0.5
+_ORDER_PRICE, _SHIFT_PRICE, _UNPLACED_PRICE = 0.08, 0.08, 1.0
 _HARDLY = 0.002  # of correlation: a better place by less is none
 
 

@@ -166,7 +166,8 @@ def _look(clip: Sequence[Frame], box: Box, workers: int) -> _Seen:
 
 def _placed(sr: Spectrum, gt: Spectrum, extra: tuple[int, int]) -> tuple[int, int]:
     """The rows and columns at the top and left that one of the clips has beyond the other."""
-    candidates = [(0, 0), extra, (extra[0] // 2, extra[1] // 2)]
+    corners = {(y, x) for y in (0, extra[0]) for x in (0, extra[1])}
+    candidates = sorted(corners | {(int(extra[0] / 2), int(extra[1] / 2))})
     shifts = {
         (float(y + dy), float(x + dx))
         for y, x in candidates

@@ -16,7 +16,7 @@ from bench.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "doctor"]
-COMMANDS += ["fetch", "add", "inspect", "convert", "cache", "test-method"]
+COMMANDS += ["fetch", "add", "inspect", "convert", "cache", "test-method", "match", "diagnose"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

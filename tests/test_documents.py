@@ -57,7 +57,7 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 18
+    assert len(commands) == 20
     state = reproductions.network("psrt", "reds").state_dict()
     torch.save({"params": state}, "WEIGHTS.pth")
     torch.save(torch.nn.Linear(2, 2), "MODEL.pt")
@@ -113,11 +113,14 @@ def test_no_import_runs_upward():
     floors = [
         {"errors", "grid"},
         {"storage"},
-        {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest", "flops"},
+        {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest", "flops"}
+        | {"windows", "alignment"},
         {"catalog", "locate", "clips", "sample", "score", "restore", "meter", "factory"}
         | {"fault", "drive", "part", "web", "transfer", "download"}
         | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
-        {"provenance", "tiles", "runtime", "cells"},
+        {"provenance", "tiles", "runtime", "cells", "match", "repair"},
+        {"phrases"},
+        {"diagnose"},
         {"paper", "checkpoint", "record", "journal", "hardware", "pins", "inspection"},
         {"contract"},
         {"maker", "pivot"},
@@ -126,7 +129,7 @@ def test_no_import_runs_upward():
         | {"laws", "timing", "growth", "forecast", "arrival", "wanted", "fetch", "cache"},
         {"console"},
         {"options"},
-        {"arguments", "cli", "cli_run", "cli_reproduce", "cli_fetch", "cli_latency"},
+        {"arguments", "cli", "cli_run", "cli_reproduce", "cli_fetch", "cli_latency", "cli_score"},
         {"__main__"},
     ]
     level = {name: i for i, floor in enumerate(floors) for name in floor}
