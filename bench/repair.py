@@ -63,6 +63,7 @@ class Trial:
         self.sr = {row: sr[row] for row in rows}
         self.named, self.gt, self.repair = named, gt, repair
         self._seen: dict[tuple[bool, int], Frame] = {}
+        self._moved: dict[tuple[int, bool, tuple[int, ...]], Frame] = {}
         self._known: dict[tuple[int, frozenset[Part]], float] = {}
 
     def psnr(self, parts: frozenset[Part]) -> float:
@@ -99,7 +100,10 @@ class Trial:
         height, width = (min(a, b) for a, b in zip(sr.shape[:2], gt.shape[:2], strict=True))
         sr, gt = sr[:height, :width], gt[:height, :width]
         if "shift" in parts and any(repair.shift):
-            sr = shifted(sr, repair.shift)
+            key = (row, "size" in parts, sr.shape)
+            if key not in self._moved:
+                self._moved[key] = shifted(sr, repair.shift)
+            sr = self._moved[key]
         inner = np.s_[_BORDER : height - _BORDER, _BORDER : width - _BORDER]
         return sr[inner], gt[inner]
 
