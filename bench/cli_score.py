@@ -102,8 +102,8 @@ def _match(options: argparse.Namespace) -> int:
     headers = ("way", "--protocol", "PSNR (dB)", "SSIM", "difference")
     print(console.table([_match_row(one, printed) for one in shown], headers))
     print(
-        "\nA way that gives the number is a hypothesis, not proof: others, or other frames, may "
-        "give it too."
+        "\nA way that gives the number is a hypothesis, not proof: one that was not tried may give "
+        "it too."
     )
     return FINE if fitting else CHECK_FAILED
 

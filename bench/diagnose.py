@@ -54,7 +54,6 @@ class Diagnosis(NamedTuple):
 class _Seen(NamedTuple):
     """A clip as it is compared: `copies` repeat the frame before them."""
 
-    frames: Sequence[Frame]
     spectrum: Spectrum
     copies: list[int]
 
@@ -161,7 +160,7 @@ def _look(clip: Sequence[Frame], box: Box, workers: int) -> _Seen:
         if index and np.array_equal(kept[-1], kept[-2]):
             copies.append(index)
     whole = Box(0, 0, box.height, box.width)
-    return _Seen(clip, Spectrum(kept, whole), copies)
+    return _Seen(Spectrum(kept, whole), copies)
 
 
 def _placed(sr: Spectrum, gt: Spectrum, extra: tuple[int, int]) -> tuple[int, int]:
@@ -211,18 +210,19 @@ def _judged(
     sure = [row for row in range(len(sr)) if places[row] >= 0 and row not in fit.copies]
     rows = [sure[i] for i in np.unique(np.linspace(0, len(sure) - 1, _TRIED).astype(int))]
     down, right = fit.place
+    moved = max(map(abs, fit.aligned.shift)) > alignment.NOTICED
     repair = Repair(
         (down * (fit.extra[0] > 0), right * (fit.extra[1] > 0)),
         (down * (fit.extra[0] < 0), right * (fit.extra[1] < 0)),
         places,
-        fit.aligned.shift,
+        fit.aligned.shift if moved else (0.0, 0.0),
     )
     trial = Trial(sr, named, gt, repair, rows)
     trial.repair = repair = trial.with_levels()
     parts: set[Part] = {"clip"} if other else set()
     parts |= {"size"} if any(fit.extra) else set()
     parts |= {"order"} if not np.array_equal(places[sure], sure) else set()
-    parts |= {"shift"} if max(map(abs, repair.shift)) > alignment.NOTICED else set()
+    parts |= {"shift"} if moved else set()
     parts |= {"channels"} if repair.channels != CHANNELS[0] else set()
     parts |= {"levels"} if repair.levels != "as they are" else set()
     for part, least in sorted(_WORTH.items(), key=lambda item: item[1]):

@@ -161,11 +161,11 @@ def test_corruptions_of_vid4_are_named_and_clean_clips_are_not(data):
         first, top, left = (int(rng.integers(end)) for end in (20, 200, 400))
         for name, (sr, gt) in pairs.items():
             cut = np.s_[top : top + 256, left : left + 256]
-            truth = [gt[i] for i in range(first, first + 12)]
-            part = [frame[cut] for frame in truth]
-            released = [sr[i][cut] for i in range(first, first + 12)]
-            bicubic = [frame[cut] for frame in soft(truth)]
-            clips[name] = (released if (number + len(clips)) % 2 else bicubic, part)
+            part = [gt[i][cut] for i in range(first, first + 12)]
+            if (number + len(clips)) % 2:
+                clips[name] = [sr[i][cut] for i in range(first, first + 12)], part
+            else:
+                clips[name] = soft(part), part
         clean = rng.choice(list(clips), 2, replace=False)
         alarms += [name for name in clean if examined(clips, name, clips[name][0]).findings]
         wrong += named_wrongly(clips, [corruptions.case(clips, rng, 1 + i % 2) for i in range(8)])
