@@ -28,7 +28,7 @@ _LEAST_SIDE = 48  # pixels
 _UNLIKE, _LIKER = 0.45, 0.2  # correlation: below it a clip may be another; by how much
 _TRIED = 6  # frames
 # What a correction must bring, in dB: less is within what SR methods do by themselves.
-_WORTH: dict[Part, float] = {"order": 0.05, "shift": 0.03, "channels": 0.05, "levels": 0.2}
+_WORTH: dict[Part, float] = {"order": 0.05, "shift": 0.03, "channels": 0.05, "levels": 0.0}
 
 
 class Finding(NamedTuple):

@@ -18,6 +18,8 @@ Part = Literal["clip", "size", "order", "shift", "channels", "levels"]
 Levels = Literal["as they are", "narrow", "wide"]
 
 _BORDER = 8  # pixels that a shift may fill with what is not there
+_BLOCK = 16  # pixels a side of the blocks whose means tell levels and channels
+_CLEARLY = 0.25  # of the error between those means may be left where levels are another range's
 _NARROW = 219 / 255
 # Levels of SR -> factor and summand that undo them.
 LEVELS: dict[Levels, tuple[float, float]] = {
@@ -76,14 +78,21 @@ class Trial:
         return float(np.mean(finite)) if finite else float("inf")
 
     def with_levels(self) -> Repair:
-        """The repair with the channels and levels under which frames come closest to GT."""
+        """The repair with the channels and levels under which frames come closest to GT.
+
+        Means over blocks are compared: there SR of any method agrees with GT, so that even the
+        levels of a clip without contrast, which hardly move its PSNR, are told.
+        """
         parts: frozenset[Part] = frozenset({"clip", "size", "order", "shift"})
-        moments = [self._moments(*self._aligned(row, parts)) for row in self.sr]
-        best = min(
-            itertools.product(CHANNELS, LEVELS),
-            key=lambda choice: float(np.mean([_error(one, *choice) for one in moments])),
-        )
-        return self.repair._replace(channels=best[0], levels=best[1])
+        moments = [_moments(*self._aligned(row, parts)) for row in self.sr]
+
+        def error(channels: tuple[int, ...], levels: Levels) -> float:
+            return float(np.mean([_error(one, channels, levels) for one in moments]))
+
+        channels, levels = min(itertools.product(CHANNELS, LEVELS), key=lambda way: error(*way))
+        if error(channels, levels) > _CLEARLY * error(channels, "as they are"):
+            levels = "as they are"
+        return self.repair._replace(channels=channels, levels=levels)
 
     def _aligned(self, row: int, parts: frozenset[Part]) -> tuple[Frame, Frame]:
         """The inner part of an SR frame, and of the GT frame that it is held against."""
@@ -116,12 +125,6 @@ class Trial:
             sr = _rounded(factor * sr.astype(np.float64) + summand)
         return float(metrics.psnr(sr, gt, channel="rgb", border=0))
 
-    @staticmethod
-    def _moments(sr: Frame, gt: Frame) -> tuple[Floats, Floats, Floats]:
-        """Means, and mean products, of the channels of SR and GT."""
-        both = np.concatenate([sr, gt], axis=2).reshape(-1, 6).astype(np.float64)
-        return both[:, :3].mean(axis=0), both[:, 3:].mean(axis=0), both.T @ both / len(both)
-
 
 def shifted(frame: Frame, shift: tuple[float, float]) -> Frame:
     """The frame with its content moved up and left by `shift` pixels; edges are repeated."""
@@ -133,6 +136,14 @@ def shifted(frame: Frame, shift: tuple[float, float]) -> Frame:
         for i in range(3)
     ]
     return _rounded(np.stack(planes, axis=2))
+
+
+def _moments(sr: Frame, gt: Frame) -> tuple[Floats, Floats, Floats]:
+    """Means, and mean products, of the channels of SR and GT, both averaged over blocks."""
+    height, width = (size // _BLOCK for size in sr.shape[:2])
+    both = np.concatenate([sr, gt], axis=2)[: height * _BLOCK, : width * _BLOCK]
+    blocks = both.reshape(height, _BLOCK, width, _BLOCK, 6).mean(axis=(1, 3)).reshape(-1, 6)
+    return blocks[:, :3].mean(axis=0), blocks[:, 3:].mean(axis=0), blocks.T @ blocks / len(blocks)
 
 
 def _error(
