@@ -112,8 +112,7 @@ def parser() -> argparse.ArgumentParser:
                     bench score ~/SR ~/Vid4/GT --protocol fixed --protocol rgb-crop0
                     bench score ~/SR vid4 --protocol channel=y,border=4 --json scores.json""",
     )
-    sub.add_argument("sr", type=Path, metavar="SR", help="folder of frames, or of clips of frames")
-    sub.add_argument("gt", metavar="GT", help="the same for ground truth, or a data set's name")
+    options.frames_arguments(sub)
     sub.add_argument(
         "--protocol",
         action="append",
@@ -121,13 +120,10 @@ def parser() -> argparse.ArgumentParser:
         metavar="P",
         help="a protocol's name or its fields (default: fixed); may be repeated",
     )
-    sub.add_argument(
-        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
-    )
     sub.add_argument("--json", type=Path, metavar="FILE", help="write every frame's scores as JSON")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
-    options.data_option(sub)
-    options.workers_option(sub)
+
+    _question_commands(command)
 
     sub = command(
         "latency",
@@ -243,6 +239,34 @@ def _check_command(command: Callable[[str, str, str], argparse.ArgumentParser]) 
         "--summary", type=Path, metavar="FILE", help="append the table there, as Markdown"
     )
     options.results_option(sub)
+
+
+def _question_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """The commands that ask why a number is another."""
+    sub = command(
+        "match",
+        "which protocols give a published number for these frames",
+        """\
+                  examples:
+                    bench match ~/VSR-DUF/results/52L/G vid4 27.33/0.8318
+                    bench match SR/calendar GT/calendar 24.05/-""",
+    )
+    options.frames_arguments(sub)
+    sub.add_argument(
+        "printed",
+        metavar="PSNR/SSIM",
+        help="the number as it is printed; - for what is not given",
+    )
+
+    sub = command(
+        "diagnose",
+        "what is wrong with these SR frames, and what each correction would bring",
+        """\
+                  examples:
+                    bench diagnose SR/calendar GT/calendar
+                    bench diagnose ~/SR vid4""",
+    )
+    options.frames_arguments(sub)
 
 
 def _fetch_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

@@ -7,7 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench import cli_check, cli_fetch, cli_latency, cli_reproduce, cli_run, console
+from bench import (
+    cli_check,
+    cli_fetch,
+    cli_latency,
+    cli_reproduce,
+    cli_run,
+    cli_score,
+    console,
+)
 from bench.arguments import parser
 from bench.console import BAD_INPUT, CHECK_FAILED, FINE
 from bench.errors import BenchError
@@ -65,47 +73,6 @@ def _list(options: argparse.Namespace) -> int:
     return FINE
 
 
-def _score(options: argparse.Namespace) -> int:
-    from bench import catalog, locate, plan, protocol, score
-    from bench.clips import gt_clips
-
-    parsed = [protocol.parse(text) for text in options.protocol or ["fixed"]]
-    protocols = {protocol.name_of(one): one for one in parsed}
-    if options.gt in catalog.load():  # a folder of that name is meant by ./vid4
-        dataset = catalog.get(options.gt)
-        found = locate.find(dataset, catalog.data_root(options.data_root), options.clip)
-        gt = gt_clips(found, options.clip)
-        protocols = plan.applicable(dataset, protocols)
-    else:
-        gt = score.gt_clips(Path(options.gt))
-    pairs = score.pair(options.sr, gt, options.clip)
-    results = {}
-    with console.progress("scoring", sum(len(sr) for sr, _ in pairs.values())) as bar:
-        for clip, (sr, reference) in pairs.items():
-            results[clip] = score.score_clip(
-                sr,
-                reference,
-                protocols,
-                workers=console.workers(options),
-                on_frame=bar.update,
-                digests=False,
-            ).scores
-    rows = []
-    for name, wanted in protocols.items():
-        for clip, scores in results.items():
-            psnr, ssim = score.mean(scores[name].psnr), score.mean(scores[name].ssim)
-            rows.append((name, clip or options.sr.name, psnr.text(), ssim.text()))
-        if len(results) > 1:
-            psnr = score.dataset_mean([r[name].psnr for r in results.values()], wanted)
-            ssim = score.dataset_mean([r[name].ssim for r in results.values()], wanted)
-            rows.append((name, wanted.mean_name, psnr.text(), ssim.text()))
-    print(console.table(rows, ("protocol", "clip", "PSNR (dB)", "SSIM")))
-    for name, wanted in protocols.items():
-        print(f"{name}: {wanted}")
-    score.export(results, protocols, options.json, options.csv)
-    return FINE
-
-
 def _report(options: argparse.Namespace) -> int:
     from bench import generated, paper, record, storage, tables
 
@@ -150,8 +117,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_fetch.COMMANDS,
     **cli_latency.COMMANDS,
     **cli_check.COMMANDS,
+    **cli_score.COMMANDS,
     "list": _list,
-    "score": _score,
     "report": _report,
     "doctor": _doctor,
 }

@@ -34,6 +34,17 @@ class Parser(argparse.ArgumentParser):
         sys.exit(BAD_INPUT)
 
 
+def frames_arguments(sub: argparse.ArgumentParser) -> None:
+    """SR frames, GT frames, and which clips of them."""
+    sub.add_argument("sr", type=Path, metavar="SR", help="folder of frames, or of clips of frames")
+    sub.add_argument("gt", metavar="GT", help="the same for ground truth, or a data set's name")
+    sub.add_argument(
+        "--clip", action="append", default=[], metavar="K", help="only this clip; may be repeated"
+    )
+    data_option(sub)
+    workers_option(sub)
+
+
 def data_option(sub: argparse.ArgumentParser) -> None:
     """Where data sets lie."""
     sub.add_argument(
