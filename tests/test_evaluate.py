@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import toynetworks
 from runs import RESULTS, job, measure, planned
 
-from bench import catalog, degrade, evaluate, frames, record, sample, score
+from bench import catalog, degrade, evaluate, frames, maker, record, sample, score, tiles
 from bench.errors import BenchError
-from bench.maker import Settings
+from bench.maker import Maker, Settings
+from bench.restore import SlidingWindow
 
 
 @pytest.fixture
@@ -191,3 +194,49 @@ def test_lr_in_another_order_is_noticed(toy, settings, tmp_path):
         done = measure(toy, settings, dataset="small")
         assert done.record.clips[0].lr_origin == "files"
         assert "LR of small/zoom does not match its GT" in done.failed["zoom"][0]
+
+
+class Narrow(toynetworks.Window):
+    """Has memory for frames of so many LR pixels."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+    def features(self, frames):
+        if frames.shape[-1] * frames.shape[-2] > self.pixels:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return super().features(frames)
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """The maker of every run is a network with memory for so many pixels."""
+
+    def install(pixels):
+        torch.manual_seed(0)
+        made = Maker(network=Narrow(pixels), way=SlidingWindow("reflection"), module="toypaper")
+        monkeypatch.setattr(maker, "make", lambda *_: made)
+        monkeypatch.setattr(maker, "outline", lambda *_: made)
+        monkeypatch.setattr(tiles, "_SMALLEST", 16)
+
+    return install
+
+
+def test_what_memory_does_not_hold_is_restored_in_tiles(toy, settings, narrow):
+    narrow(48 * 36)
+    whole = measure(toy, settings, ["pan"]).record.clip("pan")
+    assert record.RETRIED not in whole.restoring
+    narrow(24 * 24)
+    done = measure(toy, settings, ["pan"], overwrite="always")
+    tiled = done.record.clip("pan")
+    assert tiled.restoring == {**whole.restoring, record.RETRIED: "tile 24"}
+    assert tiled.scores["fixed"].psnr == pytest.approx(whole.scores["fixed"].psnr, abs=0.01)
+    assert measure(toy, settings, ["pan"]).measured == []  # what memory allowed is no wish
+
+
+def test_memory_that_holds_no_tile_either(toy, settings, narrow):
+    narrow(0)
+    (error,) = measure(toy, settings, ["pan"]).failed["pan"]
+    assert "memory ran out: expected memory for a frame of 48x36 LR pixels" in error
+    assert "found too little for whole, tile 24, tile 16; try --dtype float16" in error
