@@ -184,8 +184,7 @@ def test_a_signalled_checkpointable_goes_on_with_what_it_remembers(slurm, execut
     job = executor.submit(Steps(), log)
     wait_for(log.exists)
     slurm.call("scancel", "--signal=USR2", job.job_id)
-    assert job.result() == ["0", "1"]
-    assert "Calling checkpoint method." in job.stdout()
+    assert job.result() == ["0", "1"]  # the second run knows of the first
 
 
 @pytest.mark.slurm
