@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -139,20 +139,9 @@ def read(file: Path) -> Latency:
 
     Raises BenchError where a newer version did.
     """
-
-    def update(data: Any) -> Any:
-        version = data.get("schema") if isinstance(data, dict) else None
-        if isinstance(version, int) and version > SCHEMA:
-            raise BenchError(
-                f"{file} was written by a newer version of bench",
-                expected=f"schema {SCHEMA} or earlier",
-                found=f"schema {version}",
-                todo="upgrade vsr-reproductions",
-            )
-        # Schema 1 kept no medians of passes.
-        return {**data, "schema": 2, "pass_medians_ms": None} if version == 1 else data
-
-    return storage.read_json(file, Latency, update)
+    # Schema 1 kept no medians of passes.
+    steps = {1: lambda data: {**data, "pass_medians_ms": None}}
+    return storage.read_json(file, Latency, lambda data: storage.updated(file, data, SCHEMA, steps))
 
 
 def read_all(results: Path, device: str | None = None) -> list[Latency]:

@@ -158,15 +158,7 @@ def read(file: Path) -> Record:
     """
 
     def update(data: Any) -> Any:
-        version = data.get("schema") if isinstance(data, dict) else None
-        if isinstance(version, int) and version > SCHEMA:
-            raise BenchError(
-                f"{file} was written by a newer version of bench",
-                expected=f"schema {SCHEMA} or earlier",
-                found=f"schema {version}",
-                todo="upgrade vsr-reproductions",
-            )
-        return _from_first(data) if version == 1 else data
+        return storage.updated(file, data, SCHEMA, {1: _from_first})
 
     todo = "restore the file, or remove it to measure its clips again"
     return storage.read_json(file, Record, update, todo)
@@ -176,7 +168,7 @@ def _from_first(data: dict[str, Any]) -> dict[str, Any]:
     """Schema 1 knew no interpolated frames, no failures and no digest of the code."""
     clips = [{**clip, "interpolated": []} for clip in data["clips"]]
     sources = {key: {**source, "code_sha256": None} for key, source in data["provenance"].items()}
-    return {**data, "schema": 2, "clips": clips, "failures": [], "provenance": sources}
+    return {**data, "clips": clips, "failures": [], "provenance": sources}
 
 
 def write(results: Path, record: Record) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +60,26 @@ def _convert(path: Path, data: Any, kind: type[Struct]) -> Struct:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise _invalid(path, _named(data, kind, error)) from error
+
+
+def updated(path: Path, data: Any, schema: int, steps: Mapping[int, Callable[[Any], Any]]) -> Any:
+    """The content of a file with a `schema`, brought up to `schema` step by step.
+
+    `steps` maps a version to what makes the next one of it. Raises BenchError where a newer
+    version of bench wrote the file.
+    """
+    version = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > schema:
+        raise BenchError(
+            f"{path} was written by a newer version of bench",
+            expected=f"schema {schema} or earlier",
+            found=f"schema {version}",
+            todo="upgrade vsr-reproductions",
+        )
+    while isinstance(version, int) and version in steps:
+        data = {**steps[version](data), "schema": version + 1}
+        version += 1
+    return data
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from bench import engine, evaluate, plan, resume
 from bench.evaluate import Job
 from bench.plan import Planned, Selection
@@ -28,3 +30,12 @@ def measure(chosen, settings, clips=(), overwrite="only-missing", how=engine.in_
     one = job(chosen, settings, clips, **wanted)
     todo = [(one, resume.missing(one, clips, overwrite))]
     return engine.execute(todo, how)[0]
+
+
+def bare(whole):
+    """The record without its provenance."""
+    data = msgspec.to_builtins(whole)
+    del data["provenance"]
+    for clip in data["clips"]:
+        del clip["provenance"]
+    return data

@@ -12,7 +12,7 @@ import msgspec
 import ownmethods
 import pytest
 import torch
-from runs import RESULTS, measure, planned
+from runs import RESULTS, bare, measure, planned
 
 from bench import contract, engine, evaluate, factory, paper, provenance, record, resume, sample
 from bench.errors import BenchError
@@ -110,15 +110,6 @@ def test_processes_of_several_devices_find_the_module(bench, settings):
     assert (code, err) == (0, "")
     assert "2 of 4 clips (2 measured)" in out
     assert bare(record.read(file)) == here
-
-
-def bare(whole):
-    """The record without its provenance."""
-    data = msgspec.to_builtins(whole)
-    del data["provenance"]
-    for clip in data["clips"]:
-        del clip["provenance"]
-    return data
 
 
 def test_a_job_brings_the_folder_of_its_module(settings):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from runs import RESULTS, job, measure
+from runs import RESULTS, bare, job, measure
 
 from bench import engine, journal, record
 from bench.errors import BenchError
@@ -28,15 +28,6 @@ def settings(tmp_path):
 def _toypaper_for_workers(monkeypatch):
     """Worker processes begin with another search path: they must find the methods all the same."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-
-
-def bare(whole):
-    """The record without its provenance."""
-    data = msgspec.to_builtins(whole)
-    del data["provenance"]
-    for clip in data["clips"]:
-        del clip["provenance"]
-    return data
 
 
 def test_processes_give_the_same_record_as_this_one(toy, settings):

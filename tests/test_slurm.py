@@ -8,9 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
-from runs import RESULTS, job, measure
+from runs import RESULTS, bare, job, measure
 
 from bench import journal, slurm
 from bench.errors import BenchError
@@ -36,15 +35,6 @@ def submit(slurm, tmp_path, monkeypatch):
 
 def on(items, folder, options=QUICK):
     return slurm.on_slurm(items, options, folder)
-
-
-def bare(whole):
-    """The record without its provenance."""
-    data = msgspec.to_builtins(whole)
-    del data["provenance"]
-    for clip in data["clips"]:
-        del clip["provenance"]
-    return data
 
 
 def queue(*fields):
