@@ -108,7 +108,7 @@ def _temporal(options: argparse.Namespace) -> int:
 
 _TEMPORAL_NOTE = """\
 these are measures of this project, definition {version} ({hash}): compare them only
-with numbers of this command under the same hash, for papers estimate flow with learned networks.
+with numbers of this command under the same hash, for papers estimate flow by other means.
 Blur lowers the warping error: read it beside that of GT."""
 _TEMPORAL_HEADERS = (
     "clip",

@@ -2,7 +2,7 @@
 
 The flow u of frame t to frame t+1 says that what frame t shows at x lies at x + u(x) in frame t+1.
 It is estimated by TV-L1 (Zach, Pock, Bischof 2007), the one of scikit-image, on luma at half size,
-and enlarged bilinearly. Learned flow is more exact, but needs weights that somebody must publish.
+and enlarged bilinearly. Learned flow may be more exact, but needs weights to be fetched.
 
 Chosen by measurement, on two sides: mean end-point error in pixels where the motion is known
 (`pan`, `zoom` and `rotation` of `bench.sample`; frames of Vid4 moved by 2 to 9 whole pixels, and by

@@ -1,23 +1,27 @@
 """How steady SR frames are from one to the next: warping error, flow difference, flicker.
 
-These are the project's own measures. They follow published ideas, but papers estimate flow with
-learned networks and differ in masks, units and colours: compare these numbers only with numbers of
-this module under the same `HASH`, never with a paper's.
+These are the project's own measures. They follow published ideas, but papers estimate flow by other
+means and differ in masks, units and colours: compare these numbers only with numbers of this module
+under the same `HASH`, never with a paper's.
 
 For frames t and t+1 let u be the flow of GT's frame t to its frame t+1, v the flow back
 (`bench.flow`), Y luma in 8-bit levels, and M the pixels that GT shows in both frames, without a
 border of 8. Means are over M.
 
     warping error  mean of (Y_SR[t](x) - Y_SR[t+1](x + u))^2, in squared levels.
-    flow           mean of |u_SR - u|, in pixels, u_SR being the flow estimated on SR.
+    tof            mean of |u_SR - u|, in pixels, u_SR being the flow estimated on SR.
     flicker        with the error e = Y_SR - Y_GT, followed along the motion through frame t:
                    mean of |e[t-1](x + w) - 2 e[t](x) + e[t+1](x + u)| / 4, in levels, where w
                    leads from frame t to frame t-1 and x is seen in all three.
 
-The warping error is that of Lai et al. 2018 ("Learning blind video temporal consistency"). Flow
+The warping error follows Lai et al. 2018 ("Learning blind video temporal consistency"), who take
+RGB in [0, 1], FlowNet2, and leave out motion boundaries too (their evaluate_WarpError.py). Flow
 comes from GT, so that all methods are warped alike. It falls where frames are blurred, and GT's own
 is far from 0, for flow errs, light changes and cameras add noise: it is given beside SR's, and what
-lies below it is no merit. The difference of flows is the idea of tOF (Chu et al. 2020, TecoGAN).
+lies below it is no merit.
+
+The difference of flows follows tOF (Chu et al. 2020, TecoGAN), who take Farneback's flow of OpenCV
+and all pixels of a cropped frame, and leave out two frames at each end (their metrics.py).
 
 Flicker is 0 for errors that go with what is seen, such as softness of a moving edge, and for those
 that grow evenly in time, such as a fade that is too slow; an error of +d and -d in turn gives d. An
@@ -102,12 +106,13 @@ class _Pair(NamedTuple):
     """What frames t and t+1 give.
 
     `ahead` is how SR's error changes from frame t to t+1 along the motion, (h, w) without the
-    border, `nan` where it is not seen; `behind` the same from frame t+1 back to frame t.
+    border, `nan` where it is not seen; `behind` the same from frame t+1 back to frame t. They are
+    float32 because several pairs wait for their turn.
     """
 
     values: tuple[float, float, float, float]
-    ahead: Floats
-    behind: Floats
+    ahead: NDArray[np.float32]
+    behind: NDArray[np.float32]
 
 
 def measure(
@@ -132,7 +137,7 @@ def measure(
         )
     values: list[tuple[float, ...]] = []
     flicker: list[float] = []
-    behind: Floats | None = None
+    behind: NDArray[np.float32] | None = None
     pairs = frames.in_order(lambda t: _measure(sr, gt, t), range(len(gt) - 1), workers)
     for pair in pairs:
         values.append(pair.values)
@@ -153,11 +158,11 @@ def _measure(sr: Sequence[Frame], gt: Sequence[Frame], t: int) -> _Pair:
     gt_error, _ = _mean_seen(_inside(np.square(flow.warp(gt_1, forward) - gt_0), seen))
     tof, _ = _mean_seen(_inside(difference, seen))
     error_0, error_1 = sr_0 - gt_0, sr_1 - gt_1
-    return _Pair(
-        (sr_error, gt_error, tof, visible),
-        _inside(flow.warp(error_1, forward) - error_0, seen),
-        _inside(flow.warp(error_0, backward) - error_1, flow.visible(backward, forward)),
-    )
+    ahead = _inside(flow.warp(error_1, forward) - error_0, seen)
+    seen = flow.visible(backward, forward)
+    behind = _inside(flow.warp(error_0, backward) - error_1, seen)
+    values = sr_error, gt_error, tof, visible
+    return _Pair(values, ahead.astype(np.float32), behind.astype(np.float32))
 
 
 def _lumas(sr: Sequence[Frame], gt: Sequence[Frame], t: int) -> list[Floats]:
@@ -191,11 +196,11 @@ def _inside(plane: Floats, seen: flow.Mask) -> Floats:
     return np.where(seen[inside], plane[inside], math.nan)
 
 
-def _mean_seen(plane: Floats) -> tuple[float, float]:
+def _mean_seen(plane: Floats | NDArray[np.float32]) -> tuple[float, float]:
     """The mean over what is seen, and its share; the mean is `nan` where that is too small."""
     known = plane[~np.isnan(plane)]
     share = known.size / plane.size
-    return (float(known.mean()) if share >= LEAST_VISIBLE else math.nan), share
+    return (float(known.mean(dtype=np.float64)) if share >= LEAST_VISIBLE else math.nan), share
 
 
 def export(

@@ -61,7 +61,7 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 22
+    assert len(commands) == 23
     state = reproductions.network("psrt", "reds").state_dict()
     torch.save({"params": state}, "WEIGHTS.pth")
     torch.save(torch.nn.Linear(2, 2), "MODEL.pt")

@@ -43,7 +43,7 @@ def test_gt_itself_is_as_steady_as_gt(name):
 def test_a_constant_offset_is_steady():
     gt = middling()
     found = temporal.measure([frame + 9 for frame in gt], gt)
-    assert found.flicker == pytest.approx([0, 0], abs=1e-9)
+    assert found.flicker == pytest.approx([0, 0], abs=1e-5)
     assert found.tof == pytest.approx([0, 0, 0], abs=0.001)
     assert found.warping_error == pytest.approx(found.gt_warping_error, rel=1e-9)
 
@@ -53,14 +53,14 @@ def test_an_alternating_error_is_flicker_of_its_size(size):
     gt = middling("zoom")
     sr = [frame + size if i % 2 else frame - size for i, frame in enumerate(gt)]
     found = temporal.measure(sr, gt)
-    assert found.flicker == pytest.approx([size * LEVEL] * 2, rel=1e-9)
+    assert found.flicker == pytest.approx([size * LEVEL] * 2, rel=1e-6)
     assert temporal.mean(found.warping_error) > temporal.mean(found.gt_warping_error) + size**2
 
 
 def test_an_error_that_grows_evenly_is_no_flicker():
     gt = middling("rotation")
     found = temporal.measure([frame + 4 * i for i, frame in enumerate(gt)], gt)
-    assert found.flicker == pytest.approx([0, 0], abs=1e-9)
+    assert found.flicker == pytest.approx([0, 0], abs=1e-5)
 
 
 def test_an_error_that_stands_still_in_a_still_clip_is_steady(noise):
