@@ -84,8 +84,13 @@ def updated(path: Path, data: Any, schema: int, steps: Mapping[int, Callable[[An
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8; under its name the file is whole or absent."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes the bytes; under its name the file is whole or absent."""
     with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", newline="\n")
+        part.write_bytes(content)
 
 
 def append_text(path: Path, text: str) -> None:
