@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from bench import catalog, panel
+from bench import catalog, panel, score
 from bench.record import ClipRecord, Record
 
 UNIT = 10_000  # scores are integers of 1/10,000: the digits that tables print
@@ -16,12 +16,16 @@ Values = list[int | None]  # null for identical frames, whose PSNR is infinite
 
 
 class Method(msgspec.Struct, frozen=True):
-    """The scores of one record, by protocol: a list of values for each clip, null where none."""
+    """The scores of one record, by protocol: a list of values for each clip, null where none.
+
+    `means` are PSNR and SSIM of each clip; it is empty where a clip has one frame, its own mean.
+    """
 
     name: str
     file: str
     psnr: dict[str, list[Values | None]]
     ssim: dict[str, list[Values | None]]
+    means: dict[str, list[Values | None]]
 
 
 class Curves(msgspec.Struct, frozen=True):
@@ -61,6 +65,7 @@ def _curves(
         name: p for one in records for name, p in one.protocols.items() if one.measured(name)
     }
     ordered = sorted(protocols, key=lambda name: (not name.startswith("fixed"), name))
+    single = all(len(values.psnr) < 2 for c in clips.values() for values in c.scores.values())
     ranked = sorted(records, key=lambda one: order.get(panel.record_file(one), len(order)))
     title = f"{catalog.get(dataset).title}, {degradation}"
     return Curves(
@@ -71,12 +76,12 @@ def _curves(
             name: [protocols[name].scored(clips[clip].frames).start for clip in names]
             for name in ordered
         },
-        single=all(len(values.psnr) < 2 for c in clips.values() for values in c.scores.values()),
-        methods=[_method(one, names, ordered) for one in ranked],
+        single=single,
+        methods=[_method(one, names, ordered, single=single) for one in ranked],
     )
 
 
-def _method(one: Record, names: Sequence[str], protocols: Iterable[str]) -> Method:
+def _method(one: Record, names: Sequence[str], protocols: Iterable[str], *, single: bool) -> Method:
     clips = {clip.clip: clip for clip in one.clips}
     held = [name for name in protocols if one.measured(name)]
     words = f"{one.paper} {one.checkpoint}" + " (untrained)" * one.untrained
@@ -85,7 +90,15 @@ def _method(one: Record, names: Sequence[str], protocols: Iterable[str]) -> Meth
         file=panel.record_file(one),
         psnr={p: [_psnr(clips.get(name), p) for name in names] for p in held},
         ssim={p: [_ssim(clips.get(name), p) for name in names] for p in held},
+        means={} if single else {p: [_mean(clips.get(name), p) for name in names] for p in held},
     )
+
+
+def _mean(clip: ClipRecord | None, protocol: str) -> Values | None:
+    scores = clip.scores.get(protocol) if clip else None
+    if scores is None:
+        return None
+    return [_whole(score.mean(values).value) for values in (scores.numbers(), scores.ssim)]
 
 
 def _psnr(clip: ClipRecord | None, protocol: str) -> Values | None:
@@ -99,4 +112,5 @@ def _ssim(clip: ClipRecord | None, protocol: str) -> Values | None:
 
 
 def _whole(value: float) -> int | None:
-    return round(value * UNIT) if math.isfinite(value) else None
+    # By way of the text, so that it is what tables print to the last digit.
+    return round(float(f"{value:.4f}") * UNIT) if math.isfinite(value) else None

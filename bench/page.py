@@ -30,7 +30,7 @@ _ASSETS = Path(__file__).parent / "assets"
 _THEME = "page-theme.js"  # runs before anything is drawn
 _SCRIPTS = (
     *("page-dom.js", "page-tables.js", "page-panel.js", "page-marks.js", "page-chart.js"),
-    *("page-cost.js", "page-curves.js", "page-errors.js", "page-frames.js"),
+    *("page-cost.js", "page-curves.js", "page-errors.js", "page-view.js", "page-frames.js"),
 )
 
 
