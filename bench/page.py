@@ -125,6 +125,7 @@ def _environment() -> jinja2.Environment:
     )
     made.filters |= {
         "json": _json,
+        "coded": _coded,
         "sortable": _sortable,
         "file": panel.record_file,
         "latency_file": panel.latency_file,
@@ -150,6 +151,19 @@ def _json(value: object) -> str:
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return markupsafe.Markup(text)  # noqa: S704 - nothing in it can be taken for markup
+
+
+def _coded(text: str) -> str:
+    """The text as HTML, with what stands between backticks as code."""
+    import markupsafe
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return markupsafe.escape(text)
+    code = markupsafe.Markup("<code>{}</code>")
+    return markupsafe.Markup("").join(
+        code.format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
 
 
 def _sortable(text: str) -> str:

@@ -70,7 +70,7 @@ def of_record(one: Record) -> Panel:
         *_provenance(sources),
     ]
     scores = [_scored(one, name) for name in sorted(one.protocols)]
-    return Panel(f"{one.paper} {one.checkpoint}", record_file(one), facts, scores)
+    return Panel(f"{one.paper} / {one.checkpoint}", record_file(one), facts, scores)
 
 
 def _scored(one: Record, name: str) -> Scored:
@@ -95,7 +95,7 @@ def of_latency(one: Latency) -> Panel:
         *([("driver", device.driver)] if device.driver else []),
         *_provenance([one.provenance], without="device"),
     ]
-    return Panel(f"{one.paper} {one.checkpoint} on {device.slug}", latency_file(one), facts, [])
+    return Panel(f"{one.paper} / {one.checkpoint} on {device.slug}", latency_file(one), facts, [])
 
 
 def _restoring(clip: ClipRecord) -> str:
@@ -103,7 +103,7 @@ def _restoring(clip: ClipRecord) -> str:
 
 
 def _pairs(found: Mapping[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "nothing to say"
+    return ", ".join(f"{name} {value}" for name, value in sorted(found.items())) or "none"
 
 
 def _interpolated(one: Record) -> list[tuple[str, str]]:

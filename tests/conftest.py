@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import browser
 import numpy as np
 import pytest
 import slurm_cluster
@@ -25,8 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (variable, reason) in needs.items():
             if item.get_closest_marker(marker) and not os.environ.get(variable):
                 item.add_marker(pytest.mark.skip(reason=f"{variable} {reason}"))
-        if item.get_closest_marker("slurm") and (reason := slurm_cluster.hindrance()):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        for marker, module in (("slurm", slurm_cluster), ("browser", browser)):
+            if item.get_closest_marker(marker) and (reason := module.hindrance()):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ function logTicks(low, high) {
 }
 
 /** Where values of an axis lie; wide ranges of times and sizes are logarithmic. */
-function scale(values, pixels, { logarithmic = false, whole = false, about = 5 } = {}) {
+function scale(values, pixels, { logarithmic = false, whole = false, room = 0.06, about = 5 } = {}) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
@@ -38,12 +38,14 @@ function scale(values, pixels, { logarithmic = false, whole = false, about = 5 }
   }
   const log = logarithmic && low > 0 && high / low > 10;
   const map = log ? Math.log10 : (value) => value;
-  const room = whole ? 0 : (map(high) - map(low)) * 0.06;
-  const spare = room || (whole && high > low ? 0 : log ? 0.1 : Math.abs(high) * 0.02 || 1);
+  const apart = map(high) - map(low);
+  // A single value stands in the middle of something.
+  const spare = apart > 0 ? (whole ? 0 : room * apart) : log ? 0.1 : Math.abs(high) * 0.02 || 1;
   const [from, to] = [map(low) - spare, map(high) + spare];
   const place = (value) => pixels[0] + ((map(value) - from) / (to - from)) * (pixels[1] - pixels[0]);
   const marks = log ? logTicks(10 ** from, 10 ** to) : ticks(from, to, about);
-  return { place, marks: whole ? marks.filter((one) => Number.isInteger(one.value)) : marks };
+  const integers = marks.filter(({ value }) => Number.isInteger(value));
+  return { place, marks: whole ? integers.map(({ value }) => ({ value, text: String(value) })) : marks };
 }
 
 /**
@@ -128,8 +130,9 @@ function chart(box, spec) {
   details.addEventListener("toggle", () => {
     if (details.open && details.children.length === 1) details.append(spec.table());
   });
+  const caption = spec.heading ? [make("figcaption", {}, spec.label)] : []; // else a heading tells
   box.replaceChildren(
-    make("figure", {}, make("figcaption", {}, spec.label), legend(spec.series, render), frame, details),
+    make("figure", {}, ...caption, legend(spec.series, render), frame, details),
   );
   new ResizeObserver(render).observe(frame);
 }

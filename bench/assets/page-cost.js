@@ -4,24 +4,23 @@
   const costs = data("data-costs") ?? [];
   const select = document.getElementById("cost-board");
   const box = document.getElementById("cost-charts");
-  const LEAST = 1;
 
   /** One chart of points that have both values, or a sentence where there are none. */
   function add(board, title, unit, valueOf, fileOf, otherwise) {
     const points = board.points
       .map((point, style) => ({ point, style, value: valueOf(point) }))
       .filter(({ point, value }) => value !== null && point.psnr !== null);
-    const place = make("div", { class: "chart" });
-    box.append(make("h3", {}, title), place);
-    if (points.length < LEAST) {
+    const place = make("div");
+    box.append(make("article", {}, make("h3", {}, title[0].toUpperCase() + title.slice(1)), place));
+    if (points.length === 0) {
       place.append(make("p", {}, ...otherwise));
       return;
     }
     const digits = (value) => String(Number(value.toPrecision(4)));
     chart(place, {
       label: `${board.title}: PSNR against ${title}`,
-      x: { title: unit, logarithmic: true },
-      y: { title: "PSNR (dB)" },
+      x: { title: unit, logarithmic: true, room: 0.15 },
+      y: { title: "PSNR (dB)", room: 0.15 },
       heading: null,
       series: points.map(({ point, style, value }) => ({
         name: point.name,
@@ -83,16 +82,14 @@
     });
     if (board.headings.length === 0) {
       const names = [...new Set(board.points.map((point) => point.name.split(" ")[0]))].join(", ");
-      box.append(
-        make("h3", {}, "Time of a frame"),
-        make(
-          "p",
-          {},
-          `Nothing to draw: of ${names} no time was measured. `,
-          code("bench latency PAPER --size 64x112"),
-          " measures networks; what has none, such as released frames, has no time.",
-        ),
+      const words = make(
+        "p",
+        {},
+        `Nothing to draw: of ${names} no time was measured. `,
+        code("bench latency PAPER --size 64x112"),
+        " measures networks; released frames and plain enlargement have no time.",
       );
+      box.append(make("article", {}, make("h3", {}, "Time of a frame"), words));
     }
     add(board, "parameters", "million parameters", (point) => point.parameters && point.parameters / 1e6, () => "", [
       "Nothing to draw: none of these methods is a network with known parameters. ",
@@ -102,6 +99,10 @@
   }
 
   if (select) {
+    const drawn = costs.findIndex(({ points, headings }) =>
+      points.some((point) => point.parameters || headings.some((_, i) => point.times[i] !== null)),
+    );
+    select.value = Math.max(0, drawn);
     select.addEventListener("change", show);
     show();
   }

@@ -32,11 +32,16 @@ function draw(name, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
+/** The address of a file below the results folder, whatever is in its name. */
+function addressOf(file) {
+  return file.split("/").map(encodeURIComponent).join("/");
+}
+
 /** A link to a record or a latency, which opens its panel. */
 function numberLink(text, file, protocol = "") {
   return make(
     "a",
-    { class: "number", href: file, "data-record": file, "data-protocol": protocol },
+    { class: "number", href: addressOf(file), "data-record": file, "data-protocol": protocol },
     text,
   );
 }

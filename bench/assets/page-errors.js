@@ -48,6 +48,19 @@ function errorsOf(sr, gt) {
   return { values, mean: total / values.length, largest };
 }
 
+/** What a share of the values exceeds, to the next whole number. */
+function exceededBy(values, share) {
+  const counts = new Uint32Array(257);
+  for (const value of values) counts[Math.ceil(value)] += 1;
+  let left = share * values.length;
+  let level = 256;
+  while (level > 0 && counts[level] <= left) {
+    left -= counts[level];
+    level -= 1;
+  }
+  return level;
+}
+
 /** Paints errors into a canvas of their size; those of `limit` and above have the last colour. */
 function paintErrors(canvas, values, limit) {
   const context = canvas.getContext("2d");

@@ -9,7 +9,7 @@
   function rangeControl(text, attributes) {
     const input = make("input", { type: "range", ...attributes });
     const output = make("output");
-    return { label: make("label", {}, text, input, output), input, output };
+    return { label: make("label", { class: "range" }, text, input, output), input, output };
   }
 
   function layer(image, label, smooth) {
@@ -37,6 +37,7 @@
       ...names,
     );
     view.style.setProperty("--ratio", `${gallery.width} / ${gallery.height}`);
+    view.style.setProperty("--wide", gallery.width / gallery.height);
     steer(view, eye, true);
 
     function choose() {
@@ -71,12 +72,15 @@
   /** Error maps of all methods, all on the scale that is chosen. */
   function errorMaps(gallery, found, eye) {
     const most = Math.max(1, ...found.map(({ errors }) => errors.largest));
+    const usual = Math.max(...found.map(({ errors }) => exceededBy(errors.values, 0.01)));
     const limits = make(
       "select",
       { name: "limit", autocomplete: "off" },
-      make("option", { value: most }, `${most.toFixed(1)}, the largest of all`),
-      ...LIMITS.filter((limit) => limit < most).map((limit) => make("option", { value: limit }, limit)),
+      ...LIMITS.map((limit) => make("option", { value: limit }, limit)),
+      make("option", { value: most }, `${most.toFixed(1)}, the largest`),
     );
+    // A few wrong pixels must not darken all maps.
+    limits.value = LIMITS.find((limit) => limit >= usual);
     const ramp = make("canvas", { width: 256, height: 12, role: "img", "aria-label": "Scale from dark, 0, to light" });
     paintRamp(ramp);
     const end = make("span");

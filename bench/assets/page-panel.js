@@ -37,7 +37,7 @@
     );
     scores.hidden = found.scores.length === 0;
     scores.replaceChildren(...(found.scores.length ? [scoresTable(found.scores, protocol)] : []));
-    link.href = found.file;
+    link.href = addressOf(found.file);
     link.textContent = found.file;
     dialog.showModal();
     dialog.scrollTop = 0;
