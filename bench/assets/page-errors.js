@@ -63,7 +63,7 @@ function exceededBy(values, share) {
 
 /** Paints errors into a canvas of their size; those of `limit` and above have the last colour. */
 function paintErrors(canvas, values, limit) {
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   const picture = context.createImageData(canvas.width, canvas.height);
   const colours = Array.from({ length: 1024 }, (_, i) => rampColour(i / 1023));
   for (let pixel = 0; pixel < values.length; pixel += 1) {

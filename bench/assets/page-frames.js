@@ -7,9 +7,12 @@
   let latest = 0; // the last clip that was asked for: decoding may end in another order
 
   function rangeControl(text, attributes) {
-    const input = make("input", { type: "range", ...attributes });
-    const output = make("output");
-    return { label: make("label", { class: "range" }, text, input, output), input, output };
+    // The value stands beside the label: inside it would become a part of the control's name.
+    const id = `range-${attributes.name}`;
+    const input = make("input", { type: "range", id, ...attributes });
+    const output = make("output", { for: id });
+    const bar = make("div", { class: "range" }, make("label", { for: id }, text), output, input);
+    return { bar, input, output };
   }
 
   function layer(image, label, smooth) {
@@ -66,7 +69,7 @@
       zoom.output.textContent = `${state.zoom.toFixed(1)}x`;
       reset.disabled = state.zoom === 1;
     };
-    return { bar: make("div", { class: "filters" }, split.label, zoom.label, reset), update };
+    return { bar: make("div", { class: "filters" }, split.bar, zoom.bar, reset), update };
   }
 
   /** Error maps of all methods, all on the scale that is chosen. */
