@@ -154,7 +154,11 @@ def _json(value: object) -> str:
 
 
 def _coded(text: str) -> str:
-    """The text as HTML, with what stands between backticks as code."""
+    """The text as HTML, with what stands between backticks as code.
+
+    >>> print(_coded("`x` and <y>"), _coded("<`>"))
+    <code>x</code> and &lt;y&gt; &lt;`&gt;
+    """
     import markupsafe
 
     parts = text.split("`")
