@@ -134,4 +134,6 @@ def _counted(texts: Iterable[str]) -> str:
     counts = Counter(texts)
     if len(counts) == 1:
         return next(iter(counts))
-    return "; ".join(f"{text} ({count} clips)" for text, count in sorted(counts.items()))
+    return "; ".join(
+        f"{text} ({count} clip{'s' * (count > 1)})" for text, count in sorted(counts.items())
+    )

@@ -84,7 +84,8 @@ def updated(path: Path, data: Any, schema: int, steps: Mapping[int, Callable[[An
 
 def write_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8; under its name the file is whole or absent."""
-    write_bytes(path, text.encode())
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_bytes(path: Path, content: bytes) -> None:

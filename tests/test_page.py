@@ -17,7 +17,6 @@ import pytest
 from measured import clip, made, scores, write
 
 from bench import generated, leaderboard, page, panel, paper, record, tables
-from bench.protocol import PROTOCOLS
 
 ASSETS = Path(page.__file__).parent / "assets"
 COMMITTED = Path(__file__).parent.parent / "results"
@@ -285,47 +284,6 @@ def test_incomplete_sets_have_no_number_to_sort_by(tmp_path):
     (told,) = [one for one in cells if one.words == "1 of 4 clips"]
     assert told.attributes["data-sort"] == ""
     assert blocks(text)["data-costs"][0]["points"] == []
-
-
-def test_identical_frames_are_gaps_in_curves_and_last_in_tables(tmp_path):
-    write(
-        tmp_path, made([clip("pan", scores(["inf", 25.0])), clip("zoom", scores(["inf", "inf"]))])
-    )
-    (one,) = [found for name, found in blocks(html(tmp_path)).items() if "curves" in name]
-    assert one["methods"][0]["psnr"]["fixed"] == [[None, 250000], [None, None]]
-    assert one["methods"][0]["means"]["fixed"] == [[250000, 8000], [None, 8000]]
-
-
-def test_curves_begin_where_the_protocol_does(tmp_path):
-    by_protocol = {"fixed": scores([25.0] * 9), "y-crop8-skip2": scores([25.0] * 5)}
-    centre = {"fixed-centre": scores([31.0])}
-    write(
-        tmp_path,
-        made([clip("pan", by_protocol)]),
-        made([clip("a", centre, frames=7)], dataset="vimeo-90k-t"),
-    )
-    found = {name: one for name, one in blocks(html(tmp_path)).items() if "curves" in name}
-    vimeo, sample = sorted(found.values(), key=lambda one: not one["single"])
-    assert sample["first"] == {"fixed": [0], "y-crop8-skip2": [2]}
-    assert list(sample["protocols"]) == ["fixed", "y-crop8-skip2"]
-    assert sample["protocols"]["fixed"] == str(PROTOCOLS["fixed"])
-    assert vimeo["first"] == {"fixed-centre": [3]}
-    assert vimeo["methods"][0]["means"] == {}  # a frame is its own mean
-
-
-def test_untrained_and_failed_ones_are_said_to_be_so(tmp_path):
-    from measured import failure
-
-    untrained = [clip("pan", scores([9.0] * 9), restoring={"weights": "untrained"})]
-    write(tmp_path, made(untrained, failures=[failure("zoom", "out of memory")], clip_count=4))
-    found = blocks(html(tmp_path))
-    (told,) = found["data-panels"].values()
-    facts = dict(told["facts"])
-    assert facts["weights"] == "untrained"
-    assert facts["failed: zoom"] == "out of memory"
-    assert facts["clips measured"] == "1 of 4"
-    assert found["data-curves-0"]["methods"][0]["name"] == "toy good (untrained)"
-    assert "Nothing was measured yet" in html(tmp_path)
 
 
 def test_pictures_are_those_of_the_results(results):
