@@ -59,12 +59,13 @@ def _refuse_contradictions(options: argparse.Namespace) -> None:
 
 
 def _print(papers: list[Paper], options: argparse.Namespace) -> int:
-    from bench import record, tables
+    from bench import latency, record, tables
 
+    measured = latency.read_all(options.results)
     forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
     for chosen in papers:
         records = record.read_all(options.results, chosen.name)
-        print(forms[options.format](chosen, records), end="")
+        print(forms[options.format](chosen, records, measured), end="")
     return FINE
 
 

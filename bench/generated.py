@@ -11,7 +11,9 @@ from bench.paper import Paper
 def of_paper(results: Path, chosen: Paper) -> dict[Path, bytes]:
     """The paper's tables."""
     records = record.read_all(results, chosen.name)
-    return {tables.table_path(results, chosen.name): tables.document(chosen, records).encode()}
+    measured = latency.read_all(results)
+    text = tables.document(chosen, records, measured)
+    return {tables.table_path(results, chosen.name): text.encode()}
 
 
 def shared(results: Path, *, only_page: bool = False) -> dict[Path, bytes]:

@@ -239,7 +239,7 @@ def _devices(latencies: Sequence[Latency]) -> list[Timed]:
 def _timed(slug: str, found: Sequence[Latency]) -> Timed:
     rows: list[Mapping[str, object]] = [latency.row(one) for one in found]
     return Timed(
-        name=found[0].device.name,
+        name=found[0].device.title,
         slug=slug,
         header=list(rows[0]),
         rows=[
