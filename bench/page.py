@@ -108,7 +108,7 @@ def document(
         costs=[_cost(one) for one in standings],
         curves=curves.of_records(records, ranks),
         galleries=galleries,
-        panels={one.file: one for one in panels},
+        panels={one.file: one for one in sorted(panels, key=lambda one: one.file)},
     )  # fmt: skip
     return text.encode()
 
@@ -148,7 +148,7 @@ def _json(value: object) -> str:
     """JSON that may stand inside a script element: no `<` can end it or begin a comment."""
     import markupsafe
 
-    text = msgspec.json.encode(value, order="deterministic").decode()
+    text = msgspec.json.encode(value).decode()
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return markupsafe.Markup(text)  # noqa: S704 - nothing in it can be taken for markup

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 INSTALL = "BENCH_TEST_BROWSER"
+PACKAGES = ("chromium", "fonts-dejavu-core")  # a page needs some font
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -44,7 +45,7 @@ def hindrance() -> str | None:
 def install() -> str | None:
     """Installs the browser if there is none: None, or in one line why that failed."""
     quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for words in (("update",), ("install", "--yes", "--no-install-recommends", PROGRAMS[0])):
+    for words in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
         if program():
             return None
         done = subprocess.run(

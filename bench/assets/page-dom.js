@@ -55,6 +55,18 @@ function offer(select, options, preferred = null) {
   else if (preferred !== null && values.includes(String(preferred))) select.value = preferred;
 }
 
+/** Opens the list that the place of the address lies in, where the browser does not. */
+function reveal() {
+  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const closed = place?.closest("details:not([open])");
+  if (!closed) return;
+  closed.open = true;
+  place.scrollIntoView();
+}
+
+addEventListener("hashchange", reveal);
+reveal();
+
 {
   const select = document.getElementById("theme");
   select.value = document.documentElement.dataset.theme ?? "system";
