@@ -48,7 +48,7 @@ function numberLink(text, file, protocol = "") {
 
 /** Puts options into a select; keeps the value that was chosen where it is still offered. */
 function offer(select, options, preferred = null) {
-  const before = select.value;
+  const before = select.options.length > 0 ? select.value : null;
   select.replaceChildren(...options.map(([value, text]) => make("option", { value }, text)));
   const values = options.map(([value]) => String(value));
   if (values.includes(before)) select.value = before;
