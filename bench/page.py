@@ -91,7 +91,8 @@ def document(
     ranks = {panel.record_file(one): rank for rank, one in enumerate(order)}
     panels = [*map(panel.of_record, records), *map(panel.of_latency, latencies)]
     script = "\n".join(_asset(name) for name in _SCRIPTS)
-    text = _environment().get_template("page.html.j2").render(
+    template = _environment().get_template("page.html.j2")
+    text = template.render(
         style=_asset("page.css"),
         theme=_asset(_THEME),
         script=script,
@@ -109,7 +110,7 @@ def document(
         curves=curves.of_records(records, ranks),
         galleries=galleries,
         panels={one.file: one for one in sorted(panels, key=lambda one: one.file)},
-    )  # fmt: skip
+    )
     return text.encode()
 
 

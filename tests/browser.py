@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 INSTALL = "BENCH_TEST_BROWSER"
+WIDE, NARROW = 1400, 380  # the widths, in pixels, that pages are looked at
 PACKAGES = ("chromium", "fonts-dejavu-core")  # a page needs some font
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -75,10 +76,33 @@ def started() -> Iterator[Browser]:
             running.close()
 
 
+class Visit:
+    """A page that was opened, all that it asked for, and all that went wrong in it."""
+
+    def __init__(self, page) -> None:
+        self.page, self.requests, self.problems = page, [], []
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.on("console", lambda said: self.problems.append(f"{said.type}: {said.text}"))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+
+    def __getattr__(self, name):
+        return getattr(self.page, name)
+
+    @property
+    def foreign(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith(("file:", "data:", "blob:"))]
+
+    def texts(self, selector: str) -> list[str]:
+        return [" ".join(text.split()) for text in self.locator(selector).all_inner_texts()]
+
+    def overflow(self) -> int:
+        return self.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+
+
 def descendants() -> list[str]:
     """The names of the programs that this process and its children started and that still run."""
     parents, names = {}, {}
-    for entry in Path("/proc").iterdir():
+    for entry in Path("/proc").glob("*"):
         if entry.name.isdecimal():
             with suppress(OSError):
                 name, _, rest = (entry / "stat").read_text().partition(" (")[2].rpartition(") ")

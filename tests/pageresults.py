@@ -10,7 +10,7 @@ import numpy as np
 from measured import clip, device, made, scores, source, timed
 from numpy.typing import NDArray
 
-from bench import frames, pictures, record, sample, score
+from bench import frames, generated, pictures, record, sample, score
 from bench.pictures import Method, Pictures
 from bench.record import Record
 
@@ -133,3 +133,11 @@ def write_hostile(results: Path) -> None:
     ]
     one = made(clips, paper="own", checkpoint=NAME, provenance={bad.key: bad})
     measured.write(results, one)
+
+
+def written(results: Path) -> Path:
+    """The page of the results, written where it belongs."""
+    ((file, content),) = generated.shared(results, only_page=True).items()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    return file
