@@ -138,29 +138,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.latency_options(sub)
 
-    sub = command(
-        "report",
-        "write the tables of the papers and the leaderboard from the records",
-        """\
-                  examples:
-                    bench report
-                    bench report bicubic --format latex --stdout
-                    bench report --check""",
-    )
-    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: all, and the leaderboard")
-    options.results_option(sub)
-    either = sub.add_mutually_exclusive_group()
-    either.add_argument(
-        "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
-    )
-    either.add_argument("--stdout", action="store_true", help="print the tables instead")
-    sub.add_argument(
-        "--format",
-        choices=("markdown", "latex", "csv"),
-        default="markdown",
-        help="of what --stdout prints",
-    )
-
+    _report_commands(command)
     _check_command(command)
 
     sub = command(
@@ -218,6 +196,53 @@ def _verify_command(command: Callable[[str, str, str], argparse.ArgumentParser])
     options.results_option(sub)
     options.runtime_options(sub)
     options.workers_option(sub)
+
+
+def _report_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    """The commands that write what readers look at, and show it to them."""
+    sub = command(
+        "report",
+        "write the tables of the papers, the leaderboard and the page from the records",
+        """\
+                  examples:
+                    bench report
+                    bench report --page
+                    bench report --frames SAVED --data-root ~/data
+                    bench report bicubic --format latex --stdout
+                    bench report --check""",
+    )
+    sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: all, and what they share")
+    options.results_option(sub)
+    options.data_option(sub)
+    sub.add_argument("--page", action="store_true", help="of all files only index.html")
+    sub.add_argument(
+        "--frames",
+        type=Path,
+        metavar="DIR",
+        help="take pictures of the SR frames first that bench run --save-frames DIR left",
+    )
+    either = sub.add_mutually_exclusive_group()
+    either.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if a file is stale"
+    )
+    either.add_argument("--stdout", action="store_true", help="print the tables instead")
+    sub.add_argument(
+        "--format",
+        choices=("markdown", "latex", "csv"),
+        default="markdown",
+        help="of what --stdout prints",
+    )
+
+    sub = command(
+        "open",
+        "show the page of the results in your browser",
+        """\
+                  examples:
+                    bench open
+                    bench open --print --results ~/other/results""",
+    )
+    sub.add_argument("--print", action="store_true", help="print its address; open nothing")
+    options.results_option(sub)
 
 
 def _check_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

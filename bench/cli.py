@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from bench import (
     cli_check,
     cli_fetch,
     cli_latency,
+    cli_report,
     cli_reproduce,
     cli_run,
     cli_score,
     console,
 )
 from bench.arguments import parser
-from bench.console import BAD_INPUT, CHECK_FAILED, FINE
+from bench.console import BAD_INPUT, FINE
 from bench.errors import BenchError
 
 
@@ -73,37 +73,6 @@ def _list(options: argparse.Namespace) -> int:
     return FINE
 
 
-def _report(options: argparse.Namespace) -> int:
-    from bench import generated, latency, paper, record, storage, tables
-
-    if options.format != "markdown" and not options.stdout:
-        raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
-    papers = [paper.load(name) for name in options.papers or paper.names()]
-    if options.stdout:
-        forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
-        for chosen in papers:
-            records = record.read_all(options.results, chosen.name)
-            measured = latency.read_all(options.results)
-            print(forms[options.format](chosen, records, measured), end="")
-        return FINE
-    texts: dict[Path, str] = {}
-    for chosen in papers:
-        texts |= generated.of_paper(options.results, chosen)
-    texts |= {} if options.papers else generated.shared(options.results)
-    stale = []
-    for file, text in texts.items():
-        if file.is_file() and file.read_bytes() == text.encode():
-            print(f"{file}: fresh")
-        elif options.check:
-            stale.append(file)
-        else:
-            storage.write_text(file, text)
-            print(f"{file}: written")
-    for file in stale:
-        print(f"{file}: stale; run bench report", file=sys.stderr)
-    return CHECK_FAILED if stale else FINE
-
-
 def _doctor(options: argparse.Namespace) -> int:
     from bench import catalog, doctor
 
@@ -119,7 +88,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     **cli_latency.COMMANDS,
     **cli_check.COMMANDS,
     **cli_score.COMMANDS,
+    **cli_report.COMMANDS,
     "list": _list,
-    "report": _report,
     "doctor": _doctor,
 }

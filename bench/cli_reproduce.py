@@ -41,8 +41,8 @@ def _reproduce(options: argparse.Namespace) -> int:
         **generated.of_paper(options.results, chosen),
         **generated.shared(options.results),
     }
-    for file, text in written.items():
-        storage.write_text(file, text)
+    for file, content in written.items():
+        storage.write_bytes(file, content)
     judged = tables.judge_all(chosen, record.read_all(options.results, chosen.name))
     print(_table(judged), end="\n\n")
     for line in _reasons(planned):

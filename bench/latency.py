@@ -210,11 +210,12 @@ def data_frames(measured: Sequence[Latency]) -> dict[str, pd.DataFrame]:
 
     rows: dict[str, list[dict[str, object]]] = {}
     for one in sorted(measured, key=lambda m: (m.paper, m.checkpoint, m.pixels, m.frames)):
-        rows.setdefault(one.device.slug, []).append(_row(one))
+        rows.setdefault(one.device.slug, []).append(row(one))
     return {device: pd.DataFrame(of_device) for device, of_device in sorted(rows.items())}
 
 
-def _row(one: Latency) -> dict[str, object]:
+def row(one: Latency) -> dict[str, object]:
+    """What the table of a device says of one result, by the heads of its columns."""
     taken = _difference(one.peak_memory_bytes, one.memory_before_bytes)
     return {
         "paper": one.paper,

@@ -78,6 +78,49 @@ class Column(NamedTuple):
     heading: str
     times: dict[tuple[str, str], Latency]
 
+    def time(self, one: Record) -> Latency | None:
+        """That of the record's checkpoint, if it was measured."""
+        return self.times.get((one.paper, one.checkpoint))
+
+
+class Line(NamedTuple):
+    """A row with what is known of its checkpoint beside scores.
+
+    `known` says whether its paper is installed; `parameters` is null where no paper tells them;
+    `status` is the verdict on what was published of it on that data set.
+    """
+
+    row: Row
+    known: bool
+    parameters: int | None
+    status: str
+
+
+class Published(NamedTuple):
+    """A cell of a paper under the board's protocol that nothing on the board measured."""
+
+    paper: str
+    cell: Cell
+
+
+class Standing(NamedTuple):
+    """A board and all that stands on it: the one model behind Markdown and page."""
+
+    board: Board
+    columns: list[Column]
+    lines: list[Line]
+    published: list[Published]
+
+    @property
+    def title(self) -> str:
+        """Data set and degradation."""
+        return f"{catalog.get(self.board.dataset).title}, {self.board.degradation}"
+
+    @property
+    def remarks(self) -> list[str]:
+        """The footnotes of its rows, each once."""
+        return list(dict.fromkeys(line.row.remark for line in self.lines if line.row.remark))
+
 
 def path(results: Path) -> Path:
     """Where the leaderboard lies below the results folder."""
@@ -87,23 +130,50 @@ def path(results: Path) -> Path:
 def document(
     papers: Sequence[Paper], records: Sequence[Record], latencies: Sequence[Latency]
 ) -> str:
+    """results/LEADERBOARD.md of these papers and results."""
+    return markdown(standings(papers, records, latencies))
+
+
+def markdown(found: Sequence[Standing]) -> str:
     """results/LEADERBOARD.md: a table for each data set and degradation, space-time ones apart."""
+    fixed, centre = (protocol.PROTOCOLS[name] for name in ("fixed", "fixed-centre"))
+    parts = ["# Leaderboard", _INTRODUCTION.format(fixed=fixed, centre=centre)]
+    if any(one.columns for one in found):
+        parts.append(_TIMES.format(dtype=Options().dtype))
+    for title, between in (("Super-resolution", False), ("Space-time super-resolution", True)):
+        some = [one for one in found if one.board.space_time == between]
+        parts += [f"## {title}"] if some else []
+        parts += [grid.markdown(_grid(one)) for one in some]
+    return "\n\n".join(parts if found else [*parts, _NOTHING]) + "\n"
+
+
+def standings(
+    papers: Sequence[Paper], records: Sequence[Record], latencies: Sequence[Latency]
+) -> list[Standing]:
+    """What stands on every board on which anything was measured, in the order of datasets.yaml."""
     known = {chosen.name: chosen for chosen in papers}
     boards: dict[Board, list[Record]] = {}
     for one in records:
         board = Board(one.dataset, one.degradation, one.interpolates)
         if _belongs(one, board, known.get(one.paper)):
             boards.setdefault(board, []).append(one)
-    ordered = sorted(boards, key=_place)
-    fixed, centre = (protocol.PROTOCOLS[name] for name in ("fixed", "fixed-centre"))
-    parts = ["# Leaderboard", _INTRODUCTION.format(fixed=fixed, centre=centre)]
     usable = [one for one in latencies if one.options == Options()]
-    parts += [_TIMES.format(dtype=Options().dtype)] if usable and boards else []
-    for title, between in (("Super-resolution", False), ("Space-time super-resolution", True)):
-        some = [board for board in ordered if board.space_time == between]
-        parts += [f"## {title}"] if some else []
-        parts += [grid.markdown(_grid(board, boards[board], known, usable)) for board in some]
-    return "\n\n".join(parts if boards else [*parts, _NOTHING]) + "\n"
+    return [_standing(board, boards[board], known, usable) for board in sorted(boards, key=_place)]
+
+
+def _standing(
+    board: Board,
+    records: Sequence[Record],
+    papers: Mapping[str, Paper],
+    latencies: Sequence[Latency],
+) -> Standing:
+    lines = []
+    for row in rows(board, records):
+        one, chosen = row.record, papers.get(row.record.paper)
+        known = chosen is not None
+        lines.append(Line(row, known, _parameters(chosen, one), _status(chosen, one)))
+    published = list(_published_only(board, records, papers))
+    return Standing(board, columns(records, latencies), lines, published)
 
 
 def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
@@ -214,50 +284,46 @@ def _column(device: str, found: Sequence[Latency]) -> Column:
     return Column(f"ms at {size[0]}x{size[1]}{clips} on {device}", chosen)
 
 
-def _grid(
-    board: Board,
-    records: Sequence[Record],
-    papers: Mapping[str, Paper],
-    latencies: Sequence[Latency],
-) -> Grid:
-    timed = columns(records, latencies)
+def _grid(found: Standing) -> Grid:
     header = ["rank", "method", "checkpoint", "params", "PSNR", "SSIM"]
-    header += [*(one.heading for one in timed), "status"]
-    remarks: list[str] = []
+    header += [*(one.heading for one in found.columns), "status"]
     lines = []
-    for row in rows(board, records):
-        one, chosen = row.record, papers.get(row.record.paper)
-        if row.remark and row.remark not in remarks:
-            remarks.append(row.remark)
-        mark = f" [{remarks.index(row.remark) + 1}]" if row.remark else ""
-        line = [
+    for line in found.lines:
+        row, one = line.row, line.row.record
+        mark = f" [{found.remarks.index(row.remark) + 1}]" if row.remark else ""
+        entries = [
             (str(row.rank) if row.rank else _NONE) + mark,
-            f"[{one.paper}](tables/{one.paper}.md)" if chosen else one.paper,
+            f"[{one.paper}](tables/{one.paper}.md)" if line.known else one.paper,
             one.checkpoint,
-            _parameters(chosen, one),
+            f"{line.parameters / 1e6:.2f} M" if line.parameters else _NONE,
             row.psnr,
             row.ssim or _NONE,
-            *(_time(column, one) for column in timed),
-            _status(chosen, one),
+            *(_time(column.time(one)) for column in found.columns),
+            line.status,
         ]
-        lines.append([line])
-    notes = [(f"[{number}]", remark) for number, remark in enumerate(remarks, 1)]
-    notes += [("Published only:", text) for text in _published_only(board, records, papers)]
-    title = f"{catalog.get(board.dataset).title}, {board.degradation}"
-    return Grid(title, "", header, lines, notes)
+        lines.append([entries])
+    notes = [(f"[{number}]", remark) for number, remark in enumerate(found.remarks, 1)]
+    notes += [("Published only:", _published_words(*one)) for one in found.published]
+    return Grid(found.title, "", header, lines, notes)
 
 
-def _parameters(chosen: Paper | None, one: Record) -> str:
+def _published_words(name: str, cell: Cell) -> str:
+    numbers = f"{cell.psnr or _NONE} / {cell.ssim or _NONE}"
+    return f"{name}, {cell.row}: {numbers}, not measured here; source {cell.source}"
+
+
+def _parameters(chosen: Paper | None, one: Record) -> int | None:
     described = chosen.checkpoints.get(one.checkpoint) if chosen else None
-    count = described.parameters if described else None
-    return f"{count / 1e6:.2f} M" if count else _NONE
+    return described.parameters if described else None
 
 
-def _time(column: Column, one: Record) -> str:
-    found = column.times.get((one.paper, one.checkpoint))
-    if found is None:
-        return _NONE
-    return f"{found.latency_ms.median:.4g}" + (" (clocks fell)" if found.clocks_fell else "")
+def _time(found: Latency | None) -> str:
+    return time_text(found) + (" (clocks fell)" if found.clocks_fell else "") if found else _NONE
+
+
+def time_text(found: Latency) -> str:
+    """The milliseconds of a frame as they are printed: four digits, as few as are needed."""
+    return f"{found.latency_ms.median:.4g}"
 
 
 def _status(chosen: Paper | None, one: Record) -> str:
@@ -279,7 +345,7 @@ def _of(cell: Cell, one: Record) -> bool:
 
 def _published_only(
     board: Board, records: Sequence[Record], papers: Mapping[str, Paper]
-) -> Iterator[str]:
+) -> Iterator[Published]:
     """What papers print under the board's protocol and nothing on the board measured."""
     measured = {(one.paper, one.checkpoint) for one in records}
     for name, chosen in papers.items():
@@ -291,5 +357,4 @@ def _published_only(
             between = described is not None and isinstance(described.restorer, SpaceTime)
             same = protocol.PROTOCOLS[cell.protocol].hash == board.protocol.hash
             if same and between == board.space_time and (name, cell.checkpoint) not in measured:
-                numbers = f"{cell.psnr or _NONE} / {cell.ssim or _NONE}"
-                yield f"{name}, {cell.row}: {numbers}, not measured here; source {cell.source}"
+                yield Published(name, cell)

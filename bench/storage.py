@@ -88,6 +88,12 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes the bytes; under its name the file is whole or absent."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
 def append_text(path: Path, text: str) -> None:
     """Writes `text` as UTF-8 behind what the file holds, such as the summary of a CI job."""
     try:

@@ -14,7 +14,7 @@ from bench.cells import Cell
 from bench.grid import DAGGER
 from bench.latency import Latency
 from bench.paper import Paper
-from bench.pivot import Entry
+from bench.pivot import Entry, Pair
 from bench.record import Part, Record
 
 Verdict = Literal["reproduced", "differs", "not run", "no verdict"]
@@ -220,16 +220,23 @@ def _entry(one: Judged) -> Entry:
     merged = reason == _NOT_MEASURED
     return Entry(
         cell=cell,
-        measured=(_fixed(one.psnr, cell.psnr) or "", _fixed(one.ssim, cell.ssim) or ""),
-        difference=(
-            _difference(one.psnr, cell.psnr) or "",
-            _difference(one.ssim, cell.ssim) or "",
-        ),
+        measured=measured(one),
+        difference=difference(one),
         verdict=one.verdict,
         reason=reason if merged else one.reason,
         todo=todo if merged else "",
         extra=one.extra,
     )
+
+
+def measured(one: Judged) -> Pair:
+    """PSNR and SSIM as they are printed, empty where there is none."""
+    return _fixed(one.psnr, one.cell.psnr) or "", _fixed(one.ssim, one.cell.ssim) or ""
+
+
+def difference(one: Judged) -> Pair:
+    """Measured less published, with its sign; empty where there is none."""
+    return _difference(one.psnr, one.cell.psnr) or "", _difference(one.ssim, one.cell.ssim) or ""
 
 
 def _list(title: str, entries: Mapping[str, str]) -> str:

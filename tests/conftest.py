@@ -3,14 +3,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import browser
 import numpy as np
+import pageresults
 import pytest
 import slurm_cluster
 from numpy.typing import NDArray
 from web_server import Server
 
 from bench import catalog, cli, frames, paper
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext
 
 Frame = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent
@@ -25,8 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for marker, (variable, reason) in needs.items():
             if item.get_closest_marker(marker) and not os.environ.get(variable):
                 item.add_marker(pytest.mark.skip(reason=f"{variable} {reason}"))
-        if item.get_closest_marker("slurm") and (reason := slurm_cluster.hindrance()):
-            item.add_marker(pytest.mark.skip(reason=reason))
+        for marker, module in (("slurm", slurm_cluster), ("browser", browser)):
+            if item.get_closest_marker(marker) and (reason := module.hindrance()):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture
@@ -135,3 +142,53 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> paper.Paper:
     """The paper of tests/toypaper, the only one that is installed."""
     monkeypatch.setattr(paper, "_entry_points", lambda: {"toy": "toypaper"})
     return paper.load("toy")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser without a window; nothing of it may be left when the module has ended."""
+    if reason := browser.install():
+        pytest.skip(reason)
+    before = sorted(browser.descendants())
+    with browser.started() as running:
+        yield running
+    assert sorted(browser.descendants()) == before
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Callable[..., browser.Visit]]:
+    """Opens a page; in the end nothing may have gone wrong, and nothing been asked of any host."""
+    contexts, visits = [], []
+
+    def open_page(
+        file: Path,
+        *,
+        width: int = browser.WIDE,
+        context: BrowserContext | None = None,
+        **options: Any,
+    ) -> browser.Visit:
+        if context is None:
+            context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+            contexts.append(context)
+        context.set_default_timeout(10_000)
+        seen = browser.Visit(context.new_page())
+        visits.append(seen)
+        seen.goto(file.as_uri())
+        if seen.locator("#picture-controls").count():
+            seen.locator(".profiles").wait_for()
+        return seen
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    for seen in visits:
+        assert seen.problems == []
+        assert seen.foreign == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of results that fill every part of it."""
+    results = tmp_path_factory.mktemp("site") / "results"
+    pageresults.write(results)
+    return pageresults.written(results)

@@ -17,7 +17,7 @@ from bench.arguments import parser
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "check"]
 COMMANDS += ["doctor", "fetch", "add", "inspect", "convert", "cache", "test-method"]
-COMMANDS += ["match", "diagnose", "temporal"]
+COMMANDS += ["match", "diagnose", "temporal", "open"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -153,24 +153,6 @@ def test_a_device_that_is_not_there_is_refused_before_anything_runs(bench, tmp_p
     assert code == 2
     assert err.startswith("bench: cannot use the device 'cuda:9': expected cpu, or a CUDA device")
     assert not Path("results").exists()
-
-
-def test_report_writes_checks_and_prints(bench, toy):
-    bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--degradation", "bi")
-    code, _, err = bench("report", "--check")
-    files = ("results/tables/toy.md", "results/LEADERBOARD.md")
-
-    def lines(state: str) -> str:
-        return "".join(f"{file}: {state}\n" for file in files)
-
-    assert (code, err) == (1, lines("stale; run bench report"))
-    assert bench("report")[:2] == (0, lines("written"))
-    assert bench("report", "--check")[:2] == (0, lines("fresh"))
-    assert bench("report", "toy")[:2] == (0, "results/tables/toy.md: fresh\n")
-    code, out, _ = bench("report", "toy", "--stdout", "--format", "csv")
-    assert out.splitlines()[0].startswith("row,data set,degradation,clip,published")
-    code, out, _ = bench("report", "toy", "--stdout")
-    assert out == Path("results/tables/toy.md").read_text()
 
 
 def test_score_clips(bench, clips):

@@ -14,6 +14,14 @@ class Thing(msgspec.Struct, forbid_unknown_fields=True):
     sizes: dict[str, int]
 
 
+def test_bytes_are_written_as_they_are(tmp_path):
+    storage.write_bytes(tmp_path / "new" / "a.png", b"\x89PNG\r\n")
+    assert (tmp_path / "new" / "a.png").read_bytes() == b"\x89PNG\r\n"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BenchError, match="cannot write"):
+        storage.write_bytes(tmp_path / "file" / "a.png", b"")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -1,0 +1,119 @@
+"""The commands that write what readers look at, and show it to them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import console
+from bench.console import CHECK_FAILED, FINE
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.paper import Paper
+
+# Everything else is imported where it is used: `bench --help` must not wait for it.
+
+
+def _report(options: argparse.Namespace) -> int:
+    from bench import generated, paper
+
+    _refuse_contradictions(options)
+    papers = [paper.load(name) for name in options.papers or paper.names()]
+    if options.stdout:
+        return _print(papers, options)
+    if options.frames:
+        _take_pictures(options)
+    files: dict[Path, bytes] = {}
+    if not options.page:
+        for chosen in papers:
+            files |= generated.of_paper(options.results, chosen)
+    if not options.papers:
+        files |= generated.shared(options.results, only_page=options.page)
+    return _write(files, check=options.check)
+
+
+def _refuse_contradictions(options: argparse.Namespace) -> None:
+    if options.format != "markdown" and not options.stdout:
+        raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
+    of_all = [
+        name for name, given in (("--page", options.page), ("--frames", options.frames)) if given
+    ]
+    if of_all and options.papers:
+        raise BenchError(
+            f"{of_all[0]} goes without papers",
+            expected="the page and its pictures, which are of all papers",
+            found=" ".join(options.papers),
+            todo=f"leave out the papers or {of_all[0]}",
+        )
+    silent = "--check" if options.check else "--stdout" if options.stdout else ""
+    if silent and (options.frames or (options.page and options.stdout)):
+        raise BenchError(
+            f"{of_all[-1]} goes without {silent}",
+            expected="one of them, as the other writes files",
+            todo=f"leave out {silent} or {of_all[-1]}",
+        )
+
+
+def _print(papers: list[Paper], options: argparse.Namespace) -> int:
+    from bench import latency, record, tables
+
+    measured = latency.read_all(options.results)
+    forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
+    for chosen in papers:
+        records = record.read_all(options.results, chosen.name)
+        print(forms[options.format](chosen, records, measured), end="")
+    return FINE
+
+
+def _take_pictures(options: argparse.Namespace) -> None:
+    from bench import catalog, pictures, record
+
+    found = pictures.saved(options.frames, record.read_all(options.results))
+    frames = sum(2 * len(one.numbers) for methods in found.values() for one in methods)
+    with console.progress("pictures", frames) as bar:
+        taken = pictures.take(
+            found, catalog.data_root(options.data_root), options.results, bar.update
+        )
+    for one in taken:
+        print(f"{pictures.folder(options.results, one)}: written")
+
+
+def _write(files: dict[Path, bytes], *, check: bool) -> int:
+    from bench import storage
+
+    stale = []
+    for file, content in files.items():
+        if file.is_file() and file.read_bytes() == content:
+            print(f"{file}: fresh")
+        elif check:
+            stale.append(file)
+        else:
+            storage.write_bytes(file, content)
+            print(f"{file}: written")
+    for file in stale:
+        print(f"{file}: stale; run bench report", file=sys.stderr)
+    return CHECK_FAILED if stale else FINE
+
+
+def _open(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from bench import page
+
+    file = page.path(options.results)
+    if not file.is_file():
+        raise BenchError(
+            f"no page in {options.results}", expected=str(file), todo="write it with bench report"
+        )
+    address = file.resolve().as_uri()
+    print(address)
+    if not options.print and not webbrowser.open(address):
+        raise BenchError("no browser could be opened", todo="open that address in one by hand")
+    return FINE
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"report": _report, "open": _open}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import pageresults
+import pytest
+
+from bench import record
+
+SHARED = ("results/LEADERBOARD.md", "results/index.html")
+
+
+def lines(files, state: str) -> str:
+    return "".join(f"{file}: {state}\n" for file in files)
+
+
+@pytest.fixture
+def run(bench, toy):
+    bench("run", "toy", "--checkpoint", "good", "--dataset", "sample", "--degradation", "bi")
+    return bench
+
+
+def test_report_writes_checks_and_prints(run):
+    files = ("results/tables/toy.md", *SHARED)
+    code, _, err = run("report", "--check")
+    assert (code, err) == (1, lines(files, "stale; run bench report"))
+    assert run("report")[:2] == (0, lines(files, "written"))
+    assert run("report", "--check")[:2] == (0, lines(files, "fresh"))
+    assert run("report", "toy")[:2] == (0, "results/tables/toy.md: fresh\n")
+    code, out, _ = run("report", "toy", "--stdout", "--format", "csv")
+    assert out.splitlines()[0].startswith("row,data set,degradation,clip,published")
+    code, out, _ = run("report", "toy", "--stdout")
+    assert out == Path("results/tables/toy.md").read_text()
+
+
+def test_the_page_alone(run):
+    assert run("report", "--page")[:2] == (0, "results/index.html: written\n")
+    assert not Path("results/LEADERBOARD.md").exists()
+    assert run("report", "--page", "--check")[:2] == (0, "results/index.html: fresh\n")
+    (file,) = Path("results/records").rglob("*.json")
+    one = record.read(file)
+    text = file.read_text()
+    assert text.count(one.clips[0].sr_sha256) == 1
+    file.write_text(text.replace('"clip_count": 4', '"clip_count": 5'))
+    code, _, err = run("report", "--page", "--check")
+    assert (code, err) == (1, "results/index.html: stale; run bench report\n")
+
+
+def test_pictures_are_taken_first(bench):
+    words = ("run", "bicubic", "--dataset", "sample", "--degradation", "bi", "--clip", "pan")
+    bench(*words, "--save-frames", "saved")
+    code, out, err = bench("report", "--page", "--frames", "saved", "--data-root", "data")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "results/pictures/sample-bi/pan: written",
+        "results/index.html: written",
+    ]
+    page = Path("results/index.html").read_text()
+    assert "data:image/png;base64," in page
+    assert bench("report", "--page", "--check")[0] == 0
+    Path("results/pictures/sample-bi/pan/gt.png").unlink()
+    code, _, err = bench("report", "--page")
+    assert code == 2
+    assert "gt.png is missing: expected the pictures that" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("report bicubic --page", "--page goes without papers: expected the page and its pictures"),
+        ("report bicubic --frames saved", "--frames goes without papers"),
+        ("report --check --frames saved", "--frames goes without --check: expected one of them"),
+        ("report --stdout --frames saved", "--frames goes without --stdout"),
+        ("report --stdout --page", "--page goes without --stdout"),
+        ("report --frames saved", "no frames of any record in saved: expected PAPER/CHECKPOINT/"),
+        ("open", "no page in results: expected results/index.html; write it with bench report"),
+        ("open --results other", "no page in other: expected other/index.html"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(bench, words, message):
+    code, out, err = bench(*words.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"bench: {message}")
+    assert err.count("\n") == 1
+    assert not Path("results").exists()
+
+
+def test_open_shows_the_page(bench, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or True)
+    pageresults.write(Path("results"))
+    bench("report", "--page")
+    address = Path("results/index.html").resolve().as_uri()
+    assert bench("open", "--print") == (0, f"{address}\n", "")
+    assert opened == []
+    assert bench("open") == (0, f"{address}\n", "")
+    assert opened == [address]
+    monkeypatch.setattr(webbrowser, "open", lambda _: False)
+    code, out, err = bench("open")
+    assert (code, out) == (2, f"{address}\n")
+    assert err == "bench: no browser could be opened; open that address in one by hand\n"
