@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import gallery, latency, leaderboard, page, paper, record, tables
+from bench import album, latency, leaderboard, page, paper, record, tables
 from bench.paper import Paper
 
 
@@ -24,7 +24,7 @@ def shared(results: Path, *, only_page: bool = False) -> dict[Path, bytes]:
     records, measured = record.read_all(results), latency.read_all(results)
     papers = [paper.load(name) for name in paper.names()]
     standings = leaderboard.standings(papers, records, measured)
-    pictures = gallery.read(results, records)
+    pictures = album.read(results, records)
     html = page.document(papers, records, measured, standings, pictures)
     if only_page:
         return {page.path(results): html}

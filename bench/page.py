@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench import catalog, curves, latency, leaderboard, panel, protocol, tables
-from bench.gallery import Gallery
+from bench.album import Album
 from bench.latency import Latency
 from bench.leaderboard import Line, Standing
 from bench.paper import Paper
@@ -83,7 +83,7 @@ def document(
     records: Sequence[Record],
     latencies: Sequence[Latency],
     standings: Sequence[Standing],
-    galleries: Sequence[Gallery],
+    albums: Sequence[Album],
 ) -> bytes:
     """results/index.html: the same bytes for the same results and papers."""
     entries = [entry for chosen in papers for entry in _entries(chosen, records)]
@@ -108,7 +108,7 @@ def document(
         devices=_devices(latencies),
         costs=[_cost(one) for one in standings],
         curves=curves.of_records(records, ranks),
-        galleries=galleries,
+        albums=albums,
         panels={one.file: one for one in sorted(panels, key=lambda one: one.file)},
     )
     return text.encode()

@@ -287,7 +287,7 @@ def test_incomplete_sets_have_no_number_to_sort_by(tmp_path):
 
 
 def test_pictures_are_those_of_the_results(results):
-    gallery = blocks(html(results))["data-gallery-0"]
+    gallery = blocks(html(results))["data-album-0"]
     labels = [image["label"] for image in gallery["images"]]
     assert labels == ["GT", "LR (nearest)", "tdan bix4", "edvr m-reds", "bicubic bicubic"]
     folder = results / "pictures/sample-bi/pan"

@@ -167,7 +167,7 @@
   async function show() {
     latest += 1;
     const asked = latest;
-    const gallery = data(`data-gallery-${form.elements.clip.value}`);
+    const gallery = data(`data-album-${form.elements.clip.value}`);
     const choices = gallery.images.map((image, index) => [index, image.label]);
     offer(form.elements.left, choices, 1);
     offer(form.elements.right, choices, 2);

@@ -25,7 +25,7 @@ class Image(msgspec.Struct, frozen=True):
     profile: str
 
 
-class Gallery(msgspec.Struct, frozen=True):
+class Album(msgspec.Struct, frozen=True):
     """The pictures of a clip: GT, LR, then the methods. Sizes are those of GT."""
 
     title: str
@@ -37,12 +37,12 @@ class Gallery(msgspec.Struct, frozen=True):
     images: list[Image]
 
 
-def read(results: Path, records: Sequence[Record]) -> list[Gallery]:
+def read(results: Path, records: Sequence[Record]) -> list[Album]:
     """The pictures of every clip that has any, of frames that are those of the records."""
-    return [_gallery(results, one, records) for one in pictures.read_all(results, records)]
+    return [_album(results, one, records) for one in pictures.read_all(results, records)]
 
 
-def _gallery(results: Path, one: Pictures, records: Sequence[Record]) -> Gallery:
+def _album(results: Path, one: Pictures, records: Sequence[Record]) -> Album:
     files = {
         f"{each.paper}-{each.checkpoint}": panel.record_file(each)
         for each in records
@@ -54,7 +54,7 @@ def _gallery(results: Path, one: Pictures, records: Sequence[Record]) -> Gallery
         frame = _address(pictures.frame_file(results, one, name))
         return Image(label, files.get(name, ""), frame, profile)
 
-    return Gallery(
+    return Album(
         title=f"{catalog.get(one.dataset).title}, {one.degradation}: {one.clip}",
         frame=one.frame,
         row=one.row,
