@@ -89,21 +89,27 @@ def document(
 ) -> str:
     """results/LEADERBOARD.md: a table for each data set and degradation, space-time ones apart."""
     known = {chosen.name: chosen for chosen in papers}
-    boards: dict[Board, list[Record]] = {}
-    for one in records:
-        board = Board(one.dataset, one.degradation, one.interpolates)
-        if _belongs(one, board, known.get(one.paper)):
-            boards.setdefault(board, []).append(one)
-    ordered = sorted(boards, key=_place)
+    found = boards(papers, records)
     fixed, centre = (protocol.PROTOCOLS[name] for name in ("fixed", "fixed-centre"))
     parts = ["# Leaderboard", _INTRODUCTION.format(fixed=fixed, centre=centre)]
     usable = [one for one in latencies if one.options == Options()]
-    parts += [_TIMES.format(dtype=Options().dtype)] if usable and boards else []
+    parts += [_TIMES.format(dtype=Options().dtype)] if usable and found else []
     for title, between in (("Super-resolution", False), ("Space-time super-resolution", True)):
-        some = [board for board in ordered if board.space_time == between]
+        some = [board for board in found if board.space_time == between]
         parts += [f"## {title}"] if some else []
-        parts += [grid.markdown(_grid(board, boards[board], known, usable)) for board in some]
-    return "\n\n".join(parts if boards else [*parts, _NOTHING]) + "\n"
+        parts += [grid.markdown(_grid(board, found[board], known, usable)) for board in some]
+    return "\n\n".join(parts if found else [*parts, _NOTHING]) + "\n"
+
+
+def boards(papers: Sequence[Paper], records: Sequence[Record]) -> dict[Board, list[Record]]:
+    """The boards that have records, in the order of datasets.yaml, and the records of each."""
+    known = {chosen.name: chosen for chosen in papers}
+    found: dict[Board, list[Record]] = {}
+    for one in records:
+        board = Board(one.dataset, one.degradation, one.interpolates)
+        if _belongs(one, board, known.get(one.paper)):
+            found.setdefault(board, []).append(one)
+    return {board: found[board] for board in sorted(found, key=_place)}
 
 
 def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:

@@ -1,0 +1,76 @@
+"""Sheets of frames and crops in print: every pixel a whole number of dots, texts between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = int(style.TEXT * style.DPI)  # dots
+LINE = 27  # dots of a line of small text
+GAP = 12
+
+Image = NDArray[Any]
+
+
+class Sheet:
+    """A figure of the width of the text, laid out in dots from its upper left corner.
+
+    Axes are placed by hand: a layout engine would give images sizes that are no multiple of theirs,
+    and so pixels of unequal size.
+    """
+
+    def __init__(self, height: int) -> None:
+        from matplotlib.figure import Figure
+
+        self.height = height
+        self.figure: Figure = Figure((WIDTH / style.DPI, height / style.DPI))
+
+    def image(self, image: Image, x: int, y: int, **shown: Any) -> Axes:  # noqa: ANN401
+        """Puts the image where its upper left corner is (x, y), a dot for each of its pixels."""
+        height, width = image.shape[:2]
+        axes = self.axes(x, y, width, height)
+        axes.imshow(image, interpolation="none", aspect="auto", **shown)
+        axes.set_axis_off()
+        return axes
+
+    def axes(self, x: int, y: int, width: int, height: int) -> Axes:
+        """Axes of that size whose upper left corner is (x, y)."""
+        bottom = self.height - y - height
+        place = (x / WIDTH, bottom / self.height, width / WIDTH, height / self.height)
+        return self.figure.add_axes(place)
+
+    def text(self, text: str, x: float, y: float, **how: Any) -> None:  # noqa: ANN401
+        """Writes small text whose upper left corner is (x, y)."""
+        known = {"ha": "left", "va": "top", "fontsize": style.SMALL, "linespacing": 1.1}
+        self.figure.text(x / WIDTH, 1 - y / self.height, text, **known | how)
+
+
+def fitted(image: Image, width: int, height: int) -> Image:
+    """The image enlarged by a whole factor, as far as it fits; else reduced by averaging areas.
+
+    uint8 (h, w, 3) or float (h, w); at least one pixel wide and high.
+    """
+    factor = min(width // image.shape[1], height // image.shape[0])
+    return enlarged(image, factor, factor) if factor else _reduced(image, width, height)
+
+
+def enlarged(image: Image, down: int, across: int) -> Image:
+    """The image with every pixel repeated; viewers would blur a small image that is stretched."""
+    return np.repeat(np.repeat(image, down, axis=0), across, axis=1)
+
+
+def _reduced(image: Image, width: int, height: int) -> Image:
+    from PIL import Image as Pillow
+
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = (max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale)))
+    kind = image if image.dtype == np.uint8 else image.astype(np.float32)
+    return np.asarray(Pillow.fromarray(kind).resize(size, Pillow.Resampling.BOX))
