@@ -187,12 +187,15 @@ def _wrong_format(path: Path, found: str) -> BenchError:
     )
 
 
-def write(path: Path, frame: Frame) -> None:
-    """Writes uint8 RGB (h, w, 3) as PNG; under its name the file is whole or absent."""
+def write(path: Path, frame: Frame, *, smallest: bool = False) -> None:
+    """Writes uint8 RGB (h, w, 3) as PNG; under its name the file is whole or absent.
+
+    `smallest` takes ten times as long, for files that are kept.
+    """
     from PIL import Image
 
     with replacing(path) as part:
-        Image.fromarray(frame).save(part, format="PNG", compress_level=1)
+        Image.fromarray(frame).save(part, format="PNG", compress_level=9 if smallest else 1)
 
 
 def in_order(

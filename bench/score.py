@@ -254,12 +254,28 @@ def export(
         storage.write_text(csv_file, table.getvalue())
 
 
+class Digest:
+    """The digest of frames as in `ClipScores`, one frame after the other."""
+
+    def __init__(self) -> None:
+        self._total = hashlib.sha256()
+
+    def add(self, frame: Frame) -> None:
+        """Takes the next frame."""
+        self._total.update(_digest(frame))
+
+    @property
+    def value(self) -> str:
+        """The digest of the frames so far, in hexadecimal digits."""
+        return self._total.hexdigest()
+
+
 def digest(clip: Iterable[Frame]) -> str:
     """The digest of a clip's frames, as in `ClipScores`."""
-    total = hashlib.sha256()
+    total = Digest()
     for frame in clip:
-        total.update(_digest(frame))
-    return total.hexdigest()
+        total.add(frame)
+    return total.value
 
 
 def _digest(frame: Frame) -> bytes:
