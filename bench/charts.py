@@ -120,7 +120,7 @@ def means(data: Means) -> Figure:
     """One row a method: PSNR on the left, SSIM on the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure((style.TEXT, 0.75 + 0.2 * len(data.dots)), layout="constrained")
+    figure = Figure((style.TEXT, 0.85 + 0.2 * len(data.dots)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     places = list(range(len(data.dots)))
     for axes, score in zip((left, right), _scores(data.dots), strict=True):
@@ -146,7 +146,7 @@ def clip_means(data: ClipMeans) -> Figure:
         place += len(clip.dots) + 1
         edges.append(place - 1)
     pitch = min(0.12, _PAGE / place)
-    figure = Figure((style.TEXT, 0.95 + pitch * place), layout="constrained")
+    figure = Figure((style.TEXT, 0.8 + pitch * place), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     dots = [dot for clip in data.clips for dot in clip.dots]
     for axes, score in zip((left, right), _scores(dots), strict=True):
@@ -169,15 +169,17 @@ def frames(data: Frames) -> Figure:
     columns = min(2, len(data.panels))
     rows = -(-len(data.panels) // columns)
     height = min(1.5, _PAGE / rows)
-    figure = Figure((style.TEXT, 0.8 + height * rows), layout="constrained")
+    figure = Figure((style.TEXT, 0.6 + height * rows), layout="constrained")
     found = list(figure.subplots(rows, columns, squeeze=False).flat)
     identical = False
-    for axes, panel in zip(found, data.panels, strict=False):
+    for number, (axes, panel) in enumerate(zip(found, data.panels, strict=False)):
         identical |= _curves(axes, panel)
+        if number % columns == 0:
+            axes.set_ylabel("PSNR (dB)")
+        if number + columns >= len(data.panels):
+            axes.set_xlabel("frame, counted from 0")
     for axes in found[len(data.panels) :]:
         axes.set_visible(False)
-    figure.supylabel("PSNR (dB)")
-    figure.supxlabel("frame, counted from 0")
     style.head(figure, data.head)
     entries = _methods(data.methods, lines=True)
     entries += [(_mark("^", fill="none"), _IDENTICAL)] if identical else []
@@ -190,7 +192,7 @@ def costs(data: Costs) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator
 
-    figure = Figure((style.COLUMN, 2.6 + 0.07 * len(data.spots)), layout="constrained")
+    figure = Figure((style.COLUMN, 2.4), layout="constrained")
     axes = figure.subplots()
     for spot in data.spots:
         look = style.look(spot.method.place)
@@ -205,7 +207,7 @@ def costs(data: Costs) -> Figure:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     style.span(axes, [spot.psnr for spot in data.spots], _LEAST_DB, along="y")
-    axes.set_xlabel(data.label)
+    axes.set_xlabel(style.wrapped(data.label, 58))
     axes.set_ylabel("PSNR (dB)")
     style.head(figure, data.head)
     style.legend(figure, _methods([spot.method for spot in data.spots]), style.COLUMN)
@@ -215,18 +217,19 @@ def costs(data: Costs) -> Figure:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers on a logarithmic axis from `low` to `high`: few, but at least two.
 
-    >>> _ticks(90, 1200), _ticks(0.6, 1.1), _ticks(1.21, 1.24)
-    ([100, 200, 500, 1000], [0.7, 0.8, 0.9, 1.0], [1.21, 1.24])
+    >>> _ticks(90, 1200), _ticks(0.6, 0.95), _ticks(1.21, 1.24)
+    ([100, 200, 500, 1000], [0.6, 0.7, 0.8, 0.9], [1.21, 1.24])
     """
     decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     for steps in ((1,), (1, 2, 5), range(1, 10)):
+        least = 4 if steps == (1,) else 2
         found = [
             step * 10**power if power >= 0 else step / 10**-power
             for power in decades
             for step in steps
         ]
         inside: list[float] = [tick for tick in found if low <= tick <= high]
-        if len(inside) >= 3:
+        if len(inside) >= least:
             return inside
     return [low, high]
 
@@ -243,7 +246,7 @@ def _dots(
 ) -> None:
     """Dots at their values, published ones as upright strokes; what is infinite lies at the end."""
     numbers = [n for v in score.values for n in (v.value, v.published) if n is not None]
-    style.span(axes, numbers, score.least, along="x")
+    style.span(axes, numbers, score.least, along="x", margin=0.3 if texts else 0.15)
     axes.set_xlabel(score.label)
     end = axes.get_xlim()[1]
     for dot, place, value in zip(dots, places, score.values, strict=True):
@@ -252,11 +255,11 @@ def _dots(
             axes.plot(value.published, place, "|", color=style.GREY, markersize=9)
         at = end if value.value is None else value.value
         fill = "none" if value.value is None else look.colour
-        axes.plot(
-            at, place, look.marker, color=look.colour, markerfacecolor=fill, clip_on=False
-        )
+        axes.plot(at, place, look.marker, color=look.colour, markerfacecolor=fill, clip_on=False)
         if texts:
-            right = at < sum(axes.get_xlim()) / 2
+            # Away from the published value, else from the nearer end.
+            middle = sum(axes.get_xlim()) / 2
+            right = at < middle if value.published is None else value.published <= at
             axes.annotate(
                 value.text,
                 (at, place),
@@ -270,6 +273,8 @@ def _dots(
 
 def _curves(axes: Axes, panel: Panel) -> bool:
     """Draws the curves of a clip; whether any frame is identical to GT, which no curve can show."""
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(panel.clip)
     identical = False
     finite = [value for curve in panel.curves for value in curve.psnr if value is not None]
@@ -291,21 +296,22 @@ def _curves(axes: Axes, panel: Panel) -> bool:
             markevery=(number * step // max(1, len(panel.curves)), step),
         )
         infinite = [time for time, v in zip(times, curve.psnr, strict=True) if v is None]
-        top = axes.get_ylim()[1]
-        axes.plot(
-            infinite,
-            [top] * len(infinite),
-            "^",
-            color=look.colour,
-            markerfacecolor="none",
-            markersize=3,
-            clip_on=False,
-        )
-        identical |= bool(infinite)
+        if infinite:  # empty lines that are not clipped upset the layout
+            top = axes.get_ylim()[1]
+            axes.plot(
+                infinite,
+                [top] * len(infinite),
+                "^",
+                color=look.colour,
+                markerfacecolor="none",
+                markersize=3,
+                clip_on=False,
+            )
+            identical = True
     last = max(panel.first + len(curve.psnr) - 1 for curve in panel.curves)
     room = max(0.5, 0.02 * (last - panel.first))
     axes.set_xlim(panel.first - room, last + room)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return identical
 
 

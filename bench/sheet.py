@@ -13,25 +13,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = int(style.TEXT * style.DPI)  # dots
+WIDTH, PAGE = int(style.TEXT * style.DPI), int(9.2 * style.DPI)  # dots: the text of a page
 LINE = 27  # dots of a line of small text
 GAP = 12
+_LEAST = int(style.COLUMN * style.DPI)
 
 Image = NDArray[Any]
 
 
 class Sheet:
-    """A figure of the width of the text, laid out in dots from its upper left corner.
+    """A figure with its head, laid out in dots from its upper left corner, a column wide or more.
 
     Axes are placed by hand: a layout engine would give images sizes that are no multiple of theirs,
     and so pixels of unequal size.
     """
 
-    def __init__(self, height: int) -> None:
+    def __init__(self, width: int, height: int, head: str) -> None:
         from matplotlib.figure import Figure
 
-        self.height = height
-        self.figure: Figure = Figure((WIDTH / style.DPI, height / style.DPI))
+        self.width, self.height = max(width, _LEAST), height
+        self.figure: Figure = Figure((self.width / style.DPI, height / style.DPI))
+        self.text(head, 0, 0, fontsize=7, linespacing=1.3)
 
     def image(self, image: Image, x: int, y: int, **shown: Any) -> Axes:  # noqa: ANN401
         """Puts the image where its upper left corner is (x, y), a dot for each of its pixels."""
@@ -44,13 +46,23 @@ class Sheet:
     def axes(self, x: int, y: int, width: int, height: int) -> Axes:
         """Axes of that size whose upper left corner is (x, y)."""
         bottom = self.height - y - height
-        place = (x / WIDTH, bottom / self.height, width / WIDTH, height / self.height)
+        place = (
+            x / self.width,
+            bottom / self.height,
+            width / self.width,
+            height / self.height,
+        )
         return self.figure.add_axes(place)
 
     def text(self, text: str, x: float, y: float, **how: Any) -> None:  # noqa: ANN401
         """Writes small text whose upper left corner is (x, y)."""
-        known = {"ha": "left", "va": "top", "fontsize": style.SMALL, "linespacing": 1.1}
-        self.figure.text(x / WIDTH, 1 - y / self.height, text, **known | how)
+        known: dict[str, Any] = {"va": "top", "fontsize": style.SMALL, "linespacing": 1.1}
+        self.figure.text(x / self.width, 1 - y / self.height, text, **known | how)
+
+
+def head_height(head: str) -> int:
+    """The dots that a head takes, with the space below it."""
+    return (2 + head.count("\n")) * LINE
 
 
 def fitted(image: Image, width: int, height: int) -> Image:

@@ -87,7 +87,7 @@ def house() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update(_RC)  # type: ignore[arg-type]
         yield
 
 
@@ -115,31 +115,40 @@ def wrapped(text: str, width: int) -> str:
     return "\n".join(textwrap.wrap(text, width)) or text
 
 
-def legend(
-    figure: Figure, entries: Sequence[tuple[Line2D, str]], width: float, *, place: str = "lower"
-) -> None:
-    """Puts the entries below the axes, in as many columns as `width` (inches) has room for."""
+def legend(figure: Figure, entries: Sequence[tuple[Line2D, str]], width: float) -> None:
+    """Puts the entries below the axes, in as many columns as `width` (inches) has room for.
+
+    The figure grows by the lines that this takes.
+    """
     if not entries:
         return
     longest = max(len(text) for _, text in entries)
-    columns = max(1, min(len(entries), int(width / (0.36 + 0.055 * longest))))
+    columns = max(1, min(len(entries), int(width / (0.4 + 0.047 * longest))))
+    lines = -(-len(entries) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.1 + 0.125 * lines)
     # Labels that begin with "_" would be left out, so that they are set afterwards.
     handles = [handle for handle, _ in entries]
-    made = figure.legend(
-        handles, ["x"] * len(entries), loc=f"outside {place} center", ncols=columns
-    )
+    blank = ["x"] * len(entries)
+    made = figure.legend(handles, blank, loc="outside lower center", ncols=columns)
     for text, (_, label) in zip(made.get_texts(), entries, strict=True):
         text.set_text(label)
 
 
-def span(axes: Axes, values: Sequence[float], least: float, *, along: Literal["x", "y"]) -> None:
+def span(
+    axes: Axes,
+    values: Sequence[float],
+    least: float,
+    *,
+    along: Literal["x", "y"],
+    margin: float = 0.15,
+) -> None:
     """Sets the limits of an axis to the values and a margin, and to no less than `least`.
 
     Without this, matplotlib would stretch a difference of nothing over the whole axis.
     """
     low, high = (min(values), max(values)) if values else (0.0, least)
     middle, half = (low + high) / 2, max(high - low, least) / 2
-    limits = (middle - 1.15 * half, middle + 1.15 * half)
+    limits = (middle - (1 + margin) * half, middle + (1 + margin) * half)
     (axes.set_xlim if along == "x" else axes.set_ylim)(*limits)
 
 
