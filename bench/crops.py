@@ -25,6 +25,7 @@ _BORDER = 8  # that of `fixed`: what it does not score is not chosen
 _TILE, _FRAME = 288, 720  # dots that a crop and the frame may take of the width
 _NAMED = 18  # characters of a method's name on a line
 _TAG = 40  # dots for the letter of a place
+LEAST = 40  # pixels of a frame's shorter side: less leaves no room for windows
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -63,18 +64,18 @@ class Window(NamedTuple):
 
 
 def side(height: int, width: int, scale: int) -> int:
-    """The side of the windows in a frame: a tenth of its shorter side, at least 24 pixels.
+    """The side of the windows in a frame of at least `LEAST` pixels on each side.
 
-    48 in frames of 480 rows. A multiple of the scale, so that it covers whole LR pixels; 0 where no
-    window lies inside the border.
+    A tenth of its shorter side, but at least 24 pixels, and a multiple of the scale, so that it
+    covers whole LR pixels.
 
-    >>> side(480, 720, 4), side(144, 192, 4), side(24, 96, 4)
-    (48, 24, 0)
+    >>> side(480, 720, 4), side(576, 704, 4), side(144, 192, 4), side(40, 96, 4)
+    (48, 60, 24, 24)
     """
     step = _step(scale)
     wanted = max(24, round(min(height, width) / 10))
     room = min(height, width) - _BORDER - _first(step)
-    return max(0, min(-(-wanted // step), room // step) * step)
+    return min(-(-wanted // step), room // step) * step
 
 
 def _step(scale: int) -> int:
@@ -96,8 +97,6 @@ def places(sr: Sequence[Frame], gt: Frame, count: int, scale: int = 4) -> list[W
     """
     step = _step(scale)
     first, size = _first(step), side(gt.shape[0], gt.shape[1], scale)
-    if not size:
-        return []
     sums = [_sums(frame, gt, first, step, size) for frame in sr]
     worst, best = np.maximum.reduce(sums), np.minimum.reduce(sums)
     measure = worst - best if len(sums) > 1 else worst

@@ -47,8 +47,7 @@ def errors(data: Pictured, results: Path) -> Figure:
     for number, (image, one) in enumerate(zip(maps, data.methods, strict=True)):
         line, column = divmod(number, columns)
         x, y = column * (wide + GAP), top + line * pitch
-        # Whole levels: no eye tells them apart, and files are much smaller.
-        page.image(np.rint(image), x, y, cmap=_COLOURS, vmin=0, vmax=limit)
+        page.image(image, x, y, cmap=_COLOURS, vmin=0, vmax=limit)
         text = f"{one.method.label}: {crops.decibels(sr[number], gt, _border(gt))}"
         page.text(text, x, y + high + GAP / 2)
     more = any(float(one.max()) > limit for one in found)

@@ -158,6 +158,7 @@ def test_no_import_runs_upward():
             "cache",
         }
         | {"regression", "leaderboard"},
+        {"gallery"},
         {"figures"},
         {"console"},
         {"options"},
