@@ -248,6 +248,8 @@ def _dots(
     numbers = [n for v in score.values for n in (v.value, v.published) if n is not None]
     style.span(axes, numbers, score.least, along="x", margin=0.3 if texts else 0.15)
     axes.set_xlabel(score.label)
+    if not numbers:  # the limits mean nothing
+        axes.set_xticks([])
     end = axes.get_xlim()[1]
     for dot, place, value in zip(dots, places, score.values, strict=True):
         look = style.look(dot.method.place)

@@ -87,7 +87,7 @@ def wanted(
 
 
 def current(file: Path, one: Wanted) -> bool:
-    """Whether the file is there, whole, and shows what it should."""
+    """Whether the file is there, ends as it should, and carries the mark of what it should show."""
     return file.is_file() and _shown(file) == one.sha256
 
 
@@ -137,7 +137,7 @@ def _links(name: Path) -> Iterator[str]:
 
 
 def _shown(file: Path) -> str | None:
-    """The digest that a whole figure of bench carries."""
+    """The digest that a figure of bench carries; None where its end is lost."""
     with file.open("rb") as opened:
         head = opened.read(_HEAD)
         opened.seek(max(0, file.stat().st_size - _TAIL))

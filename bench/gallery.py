@@ -88,13 +88,14 @@ def _label(paper: str, checkpoint: str) -> str:
 def _of_board(board: Board, records: Sequence[Record], known: _Known) -> _Asked:
     title = f"{catalog.get(board.dataset).title}, {board.degradation}"
     head = f"{title}\nProtocol {protocols.name_of(board.protocol)}: {board.protocol}"
-    ranked = [row.record for row in leaderboard.rows(board, records) if row.rank]
-    if ranked:
-        yield "means", charts.means, Means(head, [_dot(board, one, known) for one in ranked])
+    ranked = leaderboard.comparable(board, records)
+    dots = [_dot(board, one, known) for one in ranked]
+    if dots:
+        yield "means", charts.means, Means(head, dots)
     if max(one.clip_count for one in records) <= MOST_CLIPS:
         yield from _of_clips(board, head, records, known)
-    levels = [(one, _psnr_mean(board, one)) for one in ranked]
-    finite = [(one, psnr) for one, psnr in levels if math.isfinite(psnr)]
+    levels = zip(ranked, (dot.psnr.value for dot in dots), strict=True)
+    finite = [(one, psnr) for one, psnr in levels if psnr is not None]
     spots = list(_parameters(finite, known))
     if len(spots) >= _LEAST_SPOTS:
         yield "parameters", charts.costs, Costs(head, "parameters (millions)", spots)
@@ -147,10 +148,6 @@ def _of_same_gt(
 def _psnr(board: Board, one: Record, clip: ClipRecord) -> list[float | None]:
     scores = clip.scores[one.name_of(board.protocol) or ""]
     return [None if math.isinf(value) else value for value in scores.numbers()]
-
-
-def _psnr_mean(board: Board, one: Record) -> float:
-    return one.mean(one.name_of(board.protocol) or "")[0].value
 
 
 def _dot(board: Board, one: Record, known: _Known, clip: str | None = None) -> Dot:

@@ -138,21 +138,34 @@ def rows(board: Board, records: Sequence[Record]) -> list[Row]:
     What is printed alike shares a rank, and so does what the bootstrap cannot tell from the first
     of a rank.
     """
-    partial, whole = [], []
-    for one in sorted(records, key=lambda one: (one.paper, one.checkpoint)):
-        name = one.name_of(board.protocol) or ""
-        if one.complete(name):
-            psnr, ssim = one.mean(name)
-            whole.append((one, psnr, ssim))
-        else:
-            partial.append(Row(one, tables.partial(one, name), "", None))
+    partial = [
+        Row(one, tables.partial(one, name), "", None)
+        for one in sorted(records, key=lambda one: (one.paper, one.checkpoint))
+        if not one.complete(name := one.name_of(board.protocol) or "")
+    ]
+    same, others = _whole(board, records)
+    others = [row._replace(remark=_OTHER_GT) for row in others]
+    return [*_ranked(board, same), *others, *partial]
+
+
+def comparable(board: Board, records: Sequence[Record]) -> list[Record]:
+    """The records that have a rank, best first; unlike `rows`, this asks no bootstrap."""
+    return [row.record for row in _whole(board, records)[0]]
+
+
+def _whole(board: Board, records: Sequence[Record]) -> tuple[list[Row], list[Row]]:
+    """What was measured on the whole set, best first: on the GT of most, and on other frames."""
+    whole = [
+        (one, *one.mean(name))
+        for one in sorted(records, key=lambda one: (one.paper, one.checkpoint))
+        if one.complete(name := one.name_of(board.protocol) or "")
+    ]
     whole.sort(key=lambda row: (-round(row[1].value, 2), -round(row[2].value, 4)))
     printed = [Row(one, psnr.text(2), ssim.text(4), None) for one, psnr, ssim in whole]
     frames = Counter(_gt(row.record) for row in printed)
     usual = max(frames, key=lambda gt: frames[gt], default=None)
     same = [row for row in printed if _gt(row.record) == usual]
-    others = [row._replace(remark=_OTHER_GT) for row in printed if _gt(row.record) != usual]
-    return [*_ranked(board, same), *others, *partial]
+    return same, [row for row in printed if _gt(row.record) != usual]
 
 
 def _ranked(board: Board, found: Sequence[Row]) -> Iterator[Row]:

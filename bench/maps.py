@@ -36,7 +36,8 @@ def errors(data: Pictured, results: Path) -> Figure:
 
     gt = frames.read(results / data.gt.frame)
     sr = [frames.read(results / one.frame) for one in data.methods]
-    found = [np.abs(metrics.luma(frame) - metrics.luma(gt)) for frame in sr]
+    truth = metrics.luma(gt)
+    found = [np.abs(metrics.luma(frame) - truth) for frame in sr]
     limit = scale_end(found)
     columns, room = _columns(len(sr), data.height, data.width)
     maps = [sheet.fitted(one, room, sheet.PAGE) for one in found]

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import drawn
+import numpy as np
+import pytest
+
+from bench import sheet, style
+from bench.sheet import Sheet
+
+
+@pytest.mark.parametrize("size", [(31, 47), (288, 288), (301, 719)])
+def test_an_image_is_drawn_dot_for_dot(noise, size):
+    image = noise(*size)
+
+    def draw():
+        page = Sheet(1500, 613, "head")
+        page.image(image, 37, 101)
+        return page.figure
+
+    pixels = drawn.pixels(style.rendered(draw, "png"))
+    assert pixels.shape == (613, 1500, 3)
+    found = pixels[101 : 101 + size[0], 37 : 37 + size[1]]
+    assert np.array_equal(found, image)
+    assert (pixels[101:, 38 + size[1]] == 255).all()
+
+
+def test_a_sheet_is_at_least_a_column_wide():
+    assert Sheet(10, 100, "").width == style.COLUMN * style.DPI
+    assert Sheet(2000, 100, "").width == 2000
+    assert sheet.head_height("one\ntwo") - sheet.head_height("one") == sheet.LINE
+
+
+def test_small_images_are_enlarged_by_a_whole_factor(noise):
+    image = noise(10, 20)
+    found = sheet.fitted(image, 75, 75)
+    assert found.shape == (30, 60, 3)
+    assert np.array_equal(found[1::3, 2::3], image)
+    assert np.array_equal(sheet.enlarged(image, 2, 5)[1::2, 3::5], image)
+    assert np.array_equal(sheet.fitted(image, 20, 10), image)
+
+
+def test_large_images_are_averaged():
+    halves = np.zeros((8, 16))
+    halves[:, 1::2] = 10.0
+    assert sheet.fitted(halves, 8, 8) == pytest.approx(np.full((4, 8), 5.0))
+    wide = np.full((30, 3000, 3), 7, np.uint8)
+    found = sheet.fitted(wide, 700, 700)
+    assert found.shape == (7, 700, 3)
+    assert (found == 7).all()
+    assert sheet.fitted(np.zeros((1, 3000, 3), np.uint8), 700, 700).shape == (1, 700, 3)
