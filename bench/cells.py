@@ -49,16 +49,38 @@ class Cell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             raise ValueError("a cell needs psnr or ssim")
 
 
+class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How times that were measured here join a published table of times.
+
+    label         what stands in its first column
+    checkpoint    whose network was measured
+    time, device  the columns of the time, in `unit`, and of the device
+    frames        the SR frames that one published time is of
+    size          height x width of the LR frames, where the source states it; others do not join
+    """
+
+    label: str
+    checkpoint: str
+    time: str
+    device: str
+    unit: Literal["s", "ms"]
+    frames: int = 1
+    size: Annotated[str, msgspec.Meta(pattern=r"^\d+x\d+$")] | None = None
+
+
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A published table that is not measured here, such as costs on other devices."""
+    """A published table whose numbers get no verdict, such as costs on other devices."""
 
     title: str
     columns: list[str]
     rows: list[list[str]]
+    timed: Timed | None = None
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"{self.title}: every row needs {len(self.columns)} entries")
+        if self.timed:
+            _refuse_unknown("timed", [self.timed.time, self.timed.device], self.columns[1:])
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -74,7 +74,7 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from bench import generated, paper, record, storage, tables
+    from bench import generated, latency, paper, record, storage, tables
 
     if options.format != "markdown" and not options.stdout:
         raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
@@ -83,7 +83,8 @@ def _report(options: argparse.Namespace) -> int:
         forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
         for chosen in papers:
             records = record.read_all(options.results, chosen.name)
-            print(forms[options.format](chosen, records), end="")
+            measured = latency.read_all(options.results)
+            print(forms[options.format](chosen, records, measured), end="")
         return FINE
     texts: dict[Path, str] = {}
     for chosen in papers:

@@ -11,7 +11,8 @@ from bench.paper import Paper
 def of_paper(results: Path, chosen: Paper) -> dict[Path, str]:
     """The paper's tables."""
     records = record.read_all(results, chosen.name)
-    return {tables.table_path(results, chosen.name): tables.document(chosen, records)}
+    measured = latency.read_all(results)
+    return {tables.table_path(results, chosen.name): tables.document(chosen, records, measured)}
 
 
 def shared(results: Path) -> dict[Path, str]:

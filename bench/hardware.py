@@ -53,10 +53,13 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ...        memory_bytes=None).slug
         'amd-epyc-2-threads'
         """
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+
+    @property
+    def title(self) -> str:
+        """The device's name, and of a CPU the threads that it computed with."""
         plural = "s" if self.threads > 1 else ""
-        threads = f" {self.threads} thread{plural}" if self.kind == "cpu" else ""
-        whole = self.name + threads
-        return re.sub(r"[^a-z0-9]+", "-", whole.lower()).strip("-")
+        return self.name + (f", {self.threads} thread{plural}" if self.kind == "cpu" else "")
 
 
 class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

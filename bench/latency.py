@@ -259,7 +259,7 @@ def document(device: str, measured: Sequence[Latency]) -> str:
     rows, headers = frame.to_numpy().tolist(), list(frame.columns)
     uncounted = sorted({name for one in own for name in one.uncounted_calls})
     parts = [
-        f"# Latency on {own[0].device.name}",
+        f"# Latency on {own[0].device.title}",
         f"Generated from `results/latency/{device}`.",
         _TIME_WORDS,
         _memory_words(own[0].device),

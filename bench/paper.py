@@ -230,6 +230,14 @@ def read(path: Path, name: str, package: str = "") -> Paper:
             table.check(loaded.cells, loaded.checkpoints, loaded.context)
         except ValueError as error:
             raise BenchError(f"{path}: tables[{number}].{error}", todo="mend that key") from error
+    for context in loaded.context:
+        if context.timed and context.timed.checkpoint not in loaded.checkpoints:
+            raise BenchError(
+                f"{path}: {context.title}: timed.checkpoint",
+                expected=choices(loaded.checkpoints),
+                found=repr(context.timed.checkpoint),
+                todo="mend that key",
+            )
     return msgspec.structs.replace(loaded, name=name, package=package)
 
 

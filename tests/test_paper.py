@@ -124,6 +124,25 @@ def broken(tmp_path, **change) -> Path:
         ({"cells__1__psnr": None}, r"cells\[1\]: a cell needs psnr or ssim"),
         ({"cells__0__dataset": "vid5"}, "found data set 'vid5'"),
         ({"cells__0__degradation": "bx"}, "one of bd, bd-duf, bi, found degradation 'bx'"),
+        (
+            {
+                "context": [
+                    {
+                        "title": "Times",
+                        "columns": ["system", "s", "device"],
+                        "rows": [],
+                        "timed": {
+                            "label": "Toy",
+                            "checkpoint": "best",
+                            "time": "s",
+                            "device": "device",
+                            "unit": "s",
+                        },
+                    }
+                ]
+            },
+            "Times: timed.checkpoint: expected one of .*, found 'best'",
+        ),
         ({"cells__0__clip": "tilt"}, "one of occlusion, pan, rotation, zoom, found clip 'tilt'"),
     ],
 )

@@ -14,7 +14,6 @@ from torch import Tensor
 from reproductions.stdan import aggregation
 from reproductions.stdan.aggregation import FeatureAggregation
 from reproductions.stdan.decoder import AttentionBlock
-from reproductions.stdan.enlargement import enlarge
 from reproductions.stdan.network import STDAN
 
 
@@ -136,20 +135,6 @@ def test_shifted_windows_meet_in_the_middle() -> None:
     expected = torch.zeros(16, 24, dtype=torch.bool)
     expected[4:12, 4:12] = True
     assert torch.equal(moved, expected)
-
-
-@pytest.mark.parametrize(("h", "w"), [(8, 8), (8, 40), (24, 16)])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_one_convolution_is_the_three(h: int, w: int, dtype: torch.dtype) -> None:
-    """At the border too, where each of the three reads zeros."""
-    net = small(channels=16)
-    x = texture(2, 1, 16, h, w)[:, 0] - 0.5
-    with torch.inference_mode():
-        expected = net.enlarge(x)
-        net.to(dtype)
-        found = enlarge(x.to(dtype), net.enlarge)
-    assert found.shape == (2, 3, 4 * h, 4 * w)
-    assert parity.relative_error(found, expected) < (1e-14 if dtype == torch.float64 else 1e-6)
 
 
 def test_with_and_without_gradients_agree() -> None:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reproductions.layers.enlargement import enlarge
 from reproductions.layers.memory_format import preferred
 from reproductions.stdan.aggregation import FeatureAggregation
 from reproductions.stdan.decoder import SwinDecoder
-from reproductions.stdan.enlargement import enlarge
 from reproductions.stdan.interpolation import FeatureInterpolation, pyramid
 
 
@@ -112,8 +112,6 @@ class STDAN(nn.Module):
     def reconstruct(self, features: Tensor) -> Tensor:
         """Gives the SR frames (n, 3, 4h, 4w) of features (n, c, h, w)."""
         x: Tensor = self.conv_before_upsample(self.feature_recon(features))
-        if torch.is_grad_enabled():
-            return self.enlarge(x)
         return enlarge(x, self.enlarge)
 
     def enlarge(self, x: Tensor) -> Tensor:

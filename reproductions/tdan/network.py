@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reproductions.layers.deform_conv import Border, DeformConv
+from reproductions.layers.enlargement import enlarge
 from reproductions.layers.memory_format import preferred
 from reproductions.layers.pair_conv import PairConv
 from reproductions.layers.residual import residual_blocks
@@ -121,11 +122,14 @@ class TDAN(nn.Module):
         Raises ValueError where there are not five.
         """
         x = functional.relu(self.conv_fusion(torch.cat(self.align(window), dim=1)), inplace=True)
-        x = self.reconstruction(x)
+        return enlarge(self.reconstruction(x), self.enlarge) + self.mean
+
+    def enlarge(self, x: Tensor) -> Tensor:
+        """Gives (n, 3, 4h, 4w) of features (n, c, h, w): three convolutions without activation."""
         x = functional.pixel_shuffle(self.upconv1(x), 2)
         x = functional.pixel_shuffle(self.upconv2(x), 2)
-        out: Tensor = self.conv_last(x)
-        return out + self.mean
+        sr: Tensor = self.conv_last(x)
+        return sr
 
     def align(self, window: Sequence[Features]) -> list[Tensor]:
         """Gives the five LR frames of a window aligned to the reference frame, less the mean.

@@ -1,8 +1,9 @@
-"""The last convolutions of STDAN as one.
+"""Three convolutions and two pixel shuffles between them as one convolution.
 
-Between the last activation and the frame lie three convolutions and two pixel shuffles (sttrans.py:
-178-208) and nothing that is not linear: together they are one convolution of 5x5 pixels, followed
-by one shuffle. It takes a tenth of the multiplications, and no feature map of 4h x 4w is ever made.
+In STDAN (sttrans.py:178-208) and TDAN (TDAN/model.py:148-238) they stand between the last
+activation and the frame, and nothing among them is not linear: together they are one convolution of
+5x5 pixels, followed by one shuffle. It takes a tenth of the multiplications, and no feature map of
+4h x 4w is ever made.
 
 Only at the rim it is another: each of the three convolutions reads zeros beyond the border where
 the one convolution reads what would have been there. The rim is made step by step.
@@ -25,7 +26,6 @@ REACH = 2
 _RIM = 1
 """Pixels at the border whose 4x4 pixels depend on the zeros between the steps."""
 
-
 _LIGHT = 1024
 """The one bright value of a picture; beside it the biases, which are taken off, round nothing."""
 
@@ -33,9 +33,11 @@ _LIGHT = 1024
 def enlarge(x: Tensor, steps: Steps) -> Tensor:
     """Gives steps(x), (n, 3, 4h, 4w), of features (n, c, h, w), up to rounding.
 
-    steps: the three convolutions with their shuffles. Not for training: where gradients are wanted,
-    take the steps themselves.
+    steps: the three convolutions with their shuffles. Where gradients are wanted they are taken as
+    they are.
     """
+    if torch.is_grad_enabled():
+        return steps(x)
     kernel, bias = one_convolution(x.shape[1], steps, x)
     out = functional.pixel_shuffle(functional.conv2d(x, kernel, bias, padding=REACH), 4)
     # A strip as wide as what the rim depends on; its own inner border spoils no more than the rest.
@@ -55,7 +57,7 @@ def one_convolution(channels: int, steps: Steps, like: Tensor) -> tuple[Tensor, 
     """
     side = 2 * REACH + 1
     pictures = like.new_zeros(channels + 1, channels, side, side)
-    pictures[:channels, :, REACH, REACH] = 1024 * torch.eye(
+    pictures[:channels, :, REACH, REACH] = _LIGHT * torch.eye(
         channels, dtype=like.dtype, device=like.device
     )
     # (pictures, colour, row, row of 4, column, column of 4).
