@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 WIDTH, PAGE = int(style.TEXT * style.DPI), int(9.2 * style.DPI)  # dots: the text of a page
 LINE = 27  # dots of a line of small text
 GAP = 12
+_LESS = 1e-4  # dots at each side, or rounding may stretch an image by a dot
 _LEAST = int(style.COLUMN * style.DPI)
 
 Image = NDArray[Any]
@@ -38,12 +39,12 @@ class Sheet:
     def image(self, image: Image, x: int, y: int, **shown: Any) -> Axes:  # noqa: ANN401
         """Puts the image where its upper left corner is (x, y), a dot for each of its pixels."""
         height, width = image.shape[:2]
-        axes = self.axes(x, y, width, height)
+        axes = self.axes(x + _LESS, y + _LESS, width - 2 * _LESS, height - 2 * _LESS)
         axes.imshow(image, interpolation="none", aspect="auto", **shown)
         axes.set_axis_off()
         return axes
 
-    def axes(self, x: int, y: int, width: int, height: int) -> Axes:
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
         """Axes of that size whose upper left corner is (x, y)."""
         bottom = self.height - y - height
         place = (

@@ -96,7 +96,7 @@ def test_asking_loads_no_matplotlib(results):
 
 def test_what_another_version_drew_of_the_same_is_current(results, monkeypatch):
     """Other bytes, but the same mark; line ends are those of the checkout."""
-    monkeypatch.setitem(style._RC, "font.size", 7.5)  # noqa: SLF001 - as another font would
+    monkeypatch.setitem(style._RC, "axes.labelsize", 7.5)  # noqa: SLF001 - as another font would
     for file, one in list(wanted(results).items())[:2]:
         before = file.read_bytes()
         figures.write(file, one)

@@ -8,20 +8,28 @@ from bench import sheet, style
 from bench.sheet import Sheet
 
 
-@pytest.mark.parametrize("size", [(31, 47), (288, 288), (301, 719)])
-def test_an_image_is_drawn_dot_for_dot(noise, size):
-    image = noise(*size)
+def test_images_are_drawn_dot_for_dot_wherever_they_stand(noise, rng):
+    """As rounding may go either way."""
+    images = [noise(*size) for size in ((31, 47), (288, 288), (150, 701), (1, 1), (97, 13))]
+    for height, width in ((613, 1500), (1134, 1828), (999, 2148)):
+        places = [
+            (int(rng.integers(0, width - image.shape[1])), 300 * (i % 2) + int(rng.integers(9)))
+            for i, image in enumerate(images)
+        ]
+        for image, (x, y) in zip(images, places, strict=True):
 
-    def draw():
-        page = Sheet(1500, 613, "head")
-        page.image(image, 37, 101)
-        return page.figure
+            def draw(size=(width, height), image=image, x=x, y=y):
+                page = Sheet(*size, "")
+                page.image(image, x, y)
+                return page.figure
 
-    pixels = drawn.pixels(style.rendered(draw, "png"))
-    assert pixels.shape == (613, 1500, 3)
-    found = pixels[101 : 101 + size[0], 37 : 37 + size[1]]
-    assert np.array_equal(found, image)
-    assert (pixels[101:, 38 + size[1]] == 255).all()
+            pixels = drawn.pixels(style.rendered(draw, "png"))
+            assert pixels.shape == (height, width, 3)
+            bottom, right = y + image.shape[0], x + image.shape[1]
+            assert np.array_equal(pixels[y:bottom, x:right], image)
+            outside = np.ones(pixels.shape[:2], bool)
+            outside[y:bottom, x:right] = False
+            assert (pixels[outside] == 255).all()
 
 
 def test_a_sheet_is_at_least_a_column_wide():
