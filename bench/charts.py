@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 _LEAST_DB, _LEAST_SSIM = 1.0, 0.02  # what an axis spans at least
+_SHORT = 8  # characters of a value for which there is room on both sides
 _PAGE = 8.0  # inches that dots may take of a page
 _IDENTICAL = "identical to GT (PSNR is infinite)"
 
@@ -259,9 +260,10 @@ def _dots(
         fill = "none" if value.value is None else look.colour
         axes.plot(at, place, look.marker, color=look.colour, markerfacecolor=fill, clip_on=False)
         if texts:
-            # Away from the published value, else from the nearer end.
-            middle = sum(axes.get_xlim()) / 2
-            right = at < middle if value.published is None else value.published <= at
+            # Away from the published value; long ones from the nearer end.
+            right = at < sum(axes.get_xlim()) / 2
+            if value.published is not None and len(value.text) <= _SHORT:
+                right = value.published <= at
             axes.annotate(
                 value.text,
                 (at, place),
@@ -299,11 +301,11 @@ def _curves(axes: Axes, panel: Panel) -> bool:
         )
         infinite = [time for time, v in zip(times, curve.psnr, strict=True) if v is None]
         if infinite:  # empty lines that are not clipped upset the layout
-            top = axes.get_ylim()[1]
             axes.plot(
                 infinite,
-                [top] * len(infinite),
+                [1 - 0.05 * number] * len(infinite),
                 "^",
+                transform=axes.get_xaxis_transform(),
                 color=look.colour,
                 markerfacecolor="none",
                 markersize=3,

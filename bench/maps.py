@@ -80,6 +80,8 @@ def _columns(count: int, height: int, width: int) -> tuple[int, int]:
     columns = min(count, max(2, unreduced))
     while True:
         room = (WIDTH - _BAR_ROOM) // columns - GAP
+        if columns == 1 and room // 2 >= width:
+            room //= 2  # a single map need not fill the page
         high = height * (room // width) or room * height // width
         if columns == count or -(-count // columns) * (high + LINE + 2 * GAP) <= sheet.PAGE:
             return columns, room

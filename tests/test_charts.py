@@ -147,8 +147,12 @@ def test_identical_frames_lie_at_the_end_of_a_finite_axis(others):
     assert math.isfinite(low)
     assert lines(axes)[0].get_xdata()[0] == high
     assert lines(axes)[0].get_markerfacecolor() == "none"
-    assert drawn.cut_off(figure, texts) == []
+    assert drawn.cut_off(figure, texts) == drawn.overlapping(texts) == []
     assert "inf (all 9 frames identical)" in [text.get_text() for text in texts]
+    few = Value(34.1, "34.10 (3 of 171 frames identical)", 34.5)
+    long = Dot(Method("a long name of a method", 0), few, value(0.97))
+    figure, texts = drawn.looked_at(lambda: charts.means(Means(HEAD, [same, long, *others])))
+    assert drawn.cut_off(figure, texts) == drawn.overlapping(texts) == []
     clips = ClipMeans(HEAD, [same.method], [Clip("pan", [same])])
     drawn.looked_at(lambda: charts.clip_means(clips))
 
@@ -160,7 +164,7 @@ def test_curves_start_at_the_first_scored_frame_and_break_where_frames_are_ident
     assert list(curve.get_xdata()) == [2, 3, 4]
     assert math.isnan(curve.get_ydata()[1])
     assert list(above.get_xdata()) == [3]
-    assert above.get_ydata()[0] == figure.axes[0].get_ylim()[1]
+    assert above.get_ydata()[0] == 1  # of the height of the axes
     assert any("identical" in text.get_text() for text in texts)
     nothing = Panel("pan", 0, [Curve(Method("a", 0), [None, None])])
     figure, _ = drawn.looked_at(lambda: charts.frames(Frames(HEAD, [Method("a", 0)], [nothing])))
