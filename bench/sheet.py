@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 WIDTH, PAGE = int(style.TEXT * style.DPI), int(9.2 * style.DPI)  # dots: the text of a page
 LINE = 27  # dots of a line of small text
 GAP = 12
-_LESS = 1e-4  # dots at each side, or rounding may stretch an image by a dot
+# Dots by which an image lies inside its place, and the figure is larger than it should be: without,
+# matplotlib 3.9 rounds some images up and some figures down by a dot.
+_LESS = 1e-3
 _LEAST = int(style.COLUMN * style.DPI)
 
 Image = NDArray[Any]
@@ -33,14 +35,16 @@ class Sheet:
         from matplotlib.figure import Figure
 
         self.width, self.height = max(width, _LEAST), height
-        self.figure: Figure = Figure((self.width / style.DPI, height / style.DPI))
+        size = (self.width + _LESS, height + _LESS)
+        self.figure: Figure = Figure((size[0] / style.DPI, size[1] / style.DPI))
         self.text(head, 0, 0, fontsize=7, linespacing=1.3)
 
     def image(self, image: Image, x: int, y: int, **shown: Any) -> Axes:  # noqa: ANN401
         """Puts the image where its upper left corner is (x, y), a dot for each of its pixels."""
         height, width = image.shape[:2]
         axes = self.axes(x + _LESS, y + _LESS, width - 2 * _LESS, height - 2 * _LESS)
-        axes.imshow(image, interpolation="none", aspect="auto", **shown)
+        # Not "none", with which browsers leave out rows where they show the SVG smaller.
+        axes.imshow(image, interpolation="nearest", aspect="auto", **shown)
         axes.set_axis_off()
         return axes
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import re
+
 import drawn
 import numpy as np
 import pytest
@@ -30,6 +33,19 @@ def test_images_are_drawn_dot_for_dot_wherever_they_stand(noise, rng):
             outside = np.ones(pixels.shape[:2], bool)
             outside[y:bottom, x:right] = False
             assert (pixels[outside] == 255).all()
+
+
+def test_an_svg_holds_every_dot(noise):
+    image = noise(31, 47)
+
+    def draw():
+        page = Sheet(1500, 613, "")
+        page.image(image, 37, 101)
+        return page.figure
+
+    (data,) = re.findall(rb'base64,\s*([^"]+)"', style.rendered(draw, "svg"))
+    found = drawn.pixels(base64.b64decode(data))
+    assert any(np.array_equal(side, image) for side in (found, found[::-1]))  # SVG may mirror it
 
 
 def test_a_sheet_is_at_least_a_column_wide():
