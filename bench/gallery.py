@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from bench.score import Mean
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CLIPS = 12  # a set of more has no figures of each clip: a page holds no more panels
+MOST_CLIPS = 12  # a page holds no more panels, and nobody looks at more sheets
 _LEAST_SPOTS = 2  # a single one shows no relation
 _Asked = Iterator[tuple[str, Callable[..., "Figure"], msgspec.Struct]]  # name, what draws, data
 
@@ -59,6 +60,9 @@ def asked(
 ) -> Iterator[Asked]:
     """The figures that the results ask for; pictures are looked for below `results`.
 
+    Sets of more than `MOST_CLIPS` clips have no figures of their clips' scores, and of more clips
+    with pictures the first are drawn.
+
     Methods take their looks in the order of their names, so that they keep them in every figure.
     """
     keys = sorted({(one.paper, one.checkpoint) for one in records})
@@ -71,10 +75,16 @@ def asked(
         place = Path(f"{board.dataset}-{board.degradation}" + "-space-time" * board.space_time)
         for name, draw, data in _of_board(board, measured, known):
             yield Asked(place / name, _kind(draw), data, functools.partial(draw, data))
-    for one in pictures.read_all(results, records):
+    for one in _few(pictures.read_all(results, records)):
         place = Path(f"{one.dataset}-{one.degradation}") / one.clip
         for name, draw, data in _of_pictures(results, one, known):
             yield Asked(place / name, _kind(draw), data, functools.partial(draw, data, results))
+
+
+def _few(found: Sequence[Pictures]) -> Iterator[Pictures]:
+    """The first clips of each data set and degradation, as many as have figures."""
+    for _, clips in itertools.groupby(found, lambda one: (one.dataset, one.degradation)):
+        yield from itertools.islice(clips, MOST_CLIPS)
 
 
 def _kind(draw: Callable[..., Figure]) -> str:

@@ -122,7 +122,7 @@ def test_the_sheet_fits_a_page_and_names_every_method(tmp_path, size, count):
     data = drawn.shown(tmp_path, drawn.take(tmp_path, names, size=size))
     figure, texts = drawn.looked_at(lambda: crops.draw(data, tmp_path))
     assert drawn.cut_off(figure, texts) == drawn.overlapping(texts) == []
-    assert style.COLUMN <= figure.get_figwidth() <= style.TEXT
+    assert style.COLUMN <= figure.get_figwidth() <= style.TEXT + 1e-5
     assert figure.get_figheight() <= 9.5
     words = [text.get_text() for text in texts]
     letters = [word for word in words if word in set("ABC")]

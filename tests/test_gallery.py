@@ -211,6 +211,15 @@ def test_pictures_of_frames_that_no_record_knows_are_not_drawn(tmp_path):
     assert not [name for name in asked(drawn.record("else"), results=tmp_path) if "pan" in name]
 
 
+def test_of_many_clips_with_pictures_the_first_are_drawn(tmp_path):
+    names = [f"clip {number:02d}" for number in range(gallery.MOST_CLIPS + 1)]
+    for name in names:
+        drawn.take(tmp_path, ["good"], clip=name, size=(16, 16))
+    found = asked(drawn.record("good", clips=names), results=tmp_path)
+    drawn_clips = {Path(name).parent.name for name in found if name.endswith("profiles")}
+    assert drawn_clips == set(names[:-1])
+
+
 def test_frames_too_small_for_windows_have_no_crops(tmp_path):
     drawn.take(tmp_path, size=(36, 64))
     found = asked(drawn.record("good"), results=tmp_path)

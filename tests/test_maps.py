@@ -66,7 +66,7 @@ def test_sheets_fit_a_page_and_name_every_method(tmp_path, draw, size, count):
     data = drawn.shown(tmp_path, drawn.take(tmp_path, names, size=size, count=30))
     figure, texts = drawn.looked_at(lambda: draw(data, tmp_path))
     assert drawn.cut_off(figure, texts) == drawn.overlapping(texts) == []
-    assert style.COLUMN <= figure.get_figwidth() <= style.TEXT
+    assert style.COLUMN <= figure.get_figwidth() <= style.TEXT + 1e-5
     assert figure.get_figheight() <= 9.5
     words = [text.get_text().partition(": ")[0] for text in texts]
     assert set(names) <= set(words)
