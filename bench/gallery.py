@@ -118,7 +118,7 @@ def _of_board(board: Board, records: Sequence[Record], known: _Known) -> _Asked:
         if len(spots) >= _LEAST_SPOTS:
             size, _, device = column.heading.removeprefix("ms").rpartition(" on ")
             where = f"{head}\nDevice {device}, {Options().dtype}"
-            yield f"time-{device}", charts.costs, Costs(where, f"ms per SR frame{size}", spots)
+            yield f"time-{device}", charts.costs, Costs(where, f"ms per SR frame, LR{size}", spots)
 
 
 def _of_clips(board: Board, head: str, records: Sequence[Record], known: _Known) -> _Asked:

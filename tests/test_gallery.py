@@ -156,7 +156,7 @@ def test_devices_never_share_a_figure():
     assert {spot.cost for spot in quick.spots} == {1.0, 3.0}
     assert fast.slug in quick.head
     assert "float32" in quick.head
-    assert quick.label.startswith("ms per SR frame at ")
+    assert quick.label.startswith("ms per SR frame, LR at ")
     assert slow.spots[0].low < 10.0 < slow.spots[0].high
 
 
