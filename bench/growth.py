@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import storage
+from bench import storage, style
 from bench.latency import Latency
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class Along(NamedTuple):
@@ -34,25 +35,26 @@ def draw(results: Path, measured: Sequence[Latency]) -> list[Path]:
     Results of one checkpoint on one device. The sizes are those measured with the clip length of
     the first result, the lengths those with its size; networks that see windows have no lengths.
     """
-    import matplotlib as mpl
+    files = []
+    for form in style.FORMS:
+        file = path(results, measured[0], form)
+        drawn = style.rendered(lambda: _figure(measured), form)
+        with storage.replacing(file) as part:
+            part.write_bytes(drawn)
+        files.append(file)
+    return files
+
+
+def _figure(measured: Sequence[Latency]) -> Figure:
     from matplotlib.figure import Figure
 
-    first = measured[0]
-    axes = along(measured)
-    figure = Figure(figsize=(5.0 * len(axes), 6.0), layout="constrained")
-    for column, one in enumerate(axes, 1):
-        _time(figure.add_subplot(2, len(axes), column), one)
-        _memory(figure.add_subplot(2, len(axes), len(axes) + column), one)
-    figure.suptitle(f"{first.paper} {first.checkpoint}, {first.options}\n{first.device.slug}")
-    files = []
-    # Neither date nor random names: the same figures give the same file.
-    with mpl.rc_context({"svg.hashsalt": "growth"}):
-        for form in ("svg", "png"):
-            file = path(results, first, form)
-            with storage.replacing(file) as part:
-                figure.savefig(part, format=form, metadata={"Date": None} if form == "svg" else {})
-            files.append(file)
-    return files
+    first, found = measured[0], along(measured)
+    figure = Figure((style.COLUMN * len(found), 4.2), layout="constrained")
+    for column, one in enumerate(found, 1):
+        _time(figure.add_subplot(2, len(found), column), one)
+        _memory(figure.add_subplot(2, len(found), len(found) + column), one)
+    style.head(figure, f"{first.paper} {first.checkpoint}, {first.options}\n{first.device.slug}")
+    return figure
 
 
 def along(measured: Sequence[Latency]) -> list[Along]:
@@ -78,14 +80,18 @@ def along(measured: Sequence[Latency]) -> list[Along]:
 def _time(axes: Axes, found: Along) -> None:
     places = [found.place(one) for one in found.measured]
     spreads = [one.latency_ms for one in found.measured]
-    axes.fill_between(places, [s.p5 for s in spreads], [s.p95 for s in spreads], alpha=0.3)
-    axes.plot(places, [s.median for s in spreads], marker="o")
+    look = style.look(0)
+    low, high = [s.p5 for s in spreads], [s.p95 for s in spreads]
+    axes.fill_between(places, low, high, color=look.colour, alpha=0.3, linewidth=0)
+    axes.plot(places, [s.median for s in spreads], color=look.colour, marker=look.marker)
     _label(axes, found.label, "ms per SR frame")
 
 
 def _memory(axes: Axes, found: Along) -> None:
     peaks = [(one.peak_memory_bytes or math.nan) / 2**20 for one in found.measured]
-    axes.plot([found.place(one) for one in found.measured], peaks, marker="o")
+    look = style.look(0)
+    places = [found.place(one) for one in found.measured]
+    axes.plot(places, peaks, color=look.colour, marker=look.marker)
     _label(axes, found.label, "peak memory (MiB)")
 
 
@@ -95,4 +101,3 @@ def _label(axes: Axes, x: str, y: str) -> None:
     if math.isfinite(axes.dataLim.y1):  # memory may be unknown
         axes.set_xlim(0, 1.05 * axes.dataLim.x1)
         axes.set_ylim(0, 1.1 * axes.dataLim.y1)
-    axes.grid(alpha=0.3)

@@ -152,13 +152,9 @@ def standings(
 ) -> list[Standing]:
     """What stands on every board on which anything was measured, in the order of datasets.yaml."""
     known = {chosen.name: chosen for chosen in papers}
-    boards: dict[Board, list[Record]] = {}
-    for one in records:
-        board = Board(one.dataset, one.degradation, one.interpolates)
-        if _belongs(one, board, known.get(one.paper)):
-            boards.setdefault(board, []).append(one)
     usable = [one for one in latencies if one.options == Options()]
-    return [_standing(board, boards[board], known, usable) for board in sorted(boards, key=_place)]
+    found = boards(papers, records)
+    return [_standing(board, some, known, usable) for board, some in found.items()]
 
 
 def _standing(
@@ -174,6 +170,17 @@ def _standing(
         lines.append(Line(row, known, _parameters(chosen, one), _status(chosen, one)))
     published = list(_published_only(board, records, papers))
     return Standing(board, columns(records, latencies), lines, published)
+
+
+def boards(papers: Sequence[Paper], records: Sequence[Record]) -> dict[Board, list[Record]]:
+    """The boards that have records, in the order of datasets.yaml, and the records of each."""
+    known = {chosen.name: chosen for chosen in papers}
+    found: dict[Board, list[Record]] = {}
+    for one in records:
+        board = Board(one.dataset, one.degradation, one.interpolates)
+        if _belongs(one, board, known.get(one.paper)):
+            found.setdefault(board, []).append(one)
+    return {board: found[board] for board in sorted(found, key=_place)}
 
 
 def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
@@ -202,21 +209,34 @@ def rows(board: Board, records: Sequence[Record]) -> list[Row]:
     What is printed alike shares a rank, and so does what the bootstrap cannot tell from the first
     of a rank.
     """
-    partial, whole = [], []
-    for one in sorted(records, key=lambda one: (one.paper, one.checkpoint)):
-        name = one.name_of(board.protocol) or ""
-        if one.complete(name):
-            psnr, ssim = one.mean(name)
-            whole.append((one, psnr, ssim))
-        else:
-            partial.append(Row(one, tables.partial(one, name), "", None))
+    partial = [
+        Row(one, tables.partial(one, name), "", None)
+        for one in sorted(records, key=lambda one: (one.paper, one.checkpoint))
+        if not one.complete(name := one.name_of(board.protocol) or "")
+    ]
+    same, others = _whole(board, records)
+    others = [row._replace(remark=_OTHER_GT) for row in others]
+    return [*_ranked(board, same), *others, *partial]
+
+
+def comparable(board: Board, records: Sequence[Record]) -> list[Record]:
+    """The records that have a rank, best first; unlike `rows`, this asks no bootstrap."""
+    return [row.record for row in _whole(board, records)[0]]
+
+
+def _whole(board: Board, records: Sequence[Record]) -> tuple[list[Row], list[Row]]:
+    """What was measured on the whole set, best first: on the GT of most, and on other frames."""
+    whole = [
+        (one, *one.mean(name))
+        for one in sorted(records, key=lambda one: (one.paper, one.checkpoint))
+        if one.complete(name := one.name_of(board.protocol) or "")
+    ]
     whole.sort(key=lambda row: (-round(row[1].value, 2), -round(row[2].value, 4)))
     printed = [Row(one, psnr.text(2), ssim.text(4), None) for one, psnr, ssim in whole]
     frames = Counter(_gt(row.record) for row in printed)
     usual = max(frames, key=lambda gt: frames[gt], default=None)
     same = [row for row in printed if _gt(row.record) == usual]
-    others = [row._replace(remark=_OTHER_GT) for row in printed if _gt(row.record) != usual]
-    return [*_ranked(board, same), *others, *partial]
+    return same, [row for row in printed if _gt(row.record) != usual]
 
 
 def _ranked(board: Board, found: Sequence[Row]) -> Iterator[Row]:

@@ -89,6 +89,25 @@ def test_incomplete_sets_have_no_rank_and_no_mean():
     assert "99" not in text
 
 
+def test_comparable_are_those_with_a_rank():
+    records = [result("c", 24.0), result("a", 26.0), result("b", 25.0)]
+    part = msgspec.structs.replace(result("part", 99.0), clip_count=5)
+    moved = result("moved", 27.0)
+    clips = [msgspec.structs.replace(clip, gt_sha256="other") for clip in moved.clips]
+    others = [part, msgspec.structs.replace(moved, clips=clips)]
+    ranked = [row.record for row in leaderboard.rows(SAMPLE, [*records, *others]) if row.rank]
+    assert leaderboard.comparable(SAMPLE, [*records, *others]) == ranked
+    assert [one.checkpoint for one in ranked] == ["a", "b", "c"]
+
+
+def test_boards_stand_in_the_order_of_data_sets():
+    records = [result("a"), result("b", dataset="vid4"), result("c", degradation="bd")]
+    found = leaderboard.boards((), records)
+    places = [("vid4", "bi"), ("sample", "bi"), ("sample", "bd")]
+    assert [(board.dataset, board.degradation) for board in found] == places
+    assert found[SAMPLE] == [records[0]]
+
+
 def test_failed_and_untrained_ones_are_left_out(toy):
     nothing = msgspec.structs.replace(result("nothing"), clips=[], clip_count=4)
     failed = msgspec.structs.replace(nothing, checkpoint="failed", failures=[failure("pan")])
