@@ -214,7 +214,9 @@ def _report_commands(command: Callable[[str, str, str], argparse.ArgumentParser]
     sub.add_argument("papers", nargs="*", metavar="PAPER", help="default: all, and what they share")
     options.results_option(sub)
     options.data_option(sub)
-    sub.add_argument("--page", action="store_true", help="of all files only index.html")
+    only = sub.add_mutually_exclusive_group()
+    only.add_argument("--page", action="store_true", help="of all files only index.html")
+    only.add_argument("--figures", action="store_true", help="of all files only the figures")
     sub.add_argument(
         "--frames",
         type=Path,

@@ -28,29 +28,35 @@ def _report(options: argparse.Namespace) -> int:
     if options.frames:
         _take_pictures(options)
     files: dict[Path, bytes] = {}
-    if not options.page:
+    if options.page:
+        files = generated.the_page(options.results)
+    elif not options.figures:
         for chosen in papers:
             files |= generated.of_paper(options.results, chosen)
-    if not options.papers:
-        files |= generated.shared(options.results, only_page=options.page)
-    return _write(files, check=options.check)
+        files |= {} if options.papers else generated.shared(options.results)
+    stale = write(files, check=options.check)
+    if not options.papers and not options.page:
+        stale += draw(options.results, check=options.check)
+    for file in stale:
+        print(f"{file}: stale; run bench report", file=sys.stderr)
+    return CHECK_FAILED if stale else FINE
 
 
 def _refuse_contradictions(options: argparse.Namespace) -> None:
     if options.format != "markdown" and not options.stdout:
         raise BenchError(f"--format {options.format} needs --stdout", todo="add --stdout")
-    of_all = [
-        name for name, given in (("--page", options.page), ("--frames", options.frames)) if given
-    ]
+    one = options.page or options.figures
+    said = {"--page": options.page, "--figures": options.figures, "--frames": options.frames}
+    of_all = [name for name, given in said.items() if given]
     if of_all and options.papers:
         raise BenchError(
             f"{of_all[0]} goes without papers",
-            expected="the page and its pictures, which are of all papers",
+            expected="the page, figures and pictures, which are of all papers",
             found=" ".join(options.papers),
             todo=f"leave out the papers or {of_all[0]}",
         )
     silent = "--check" if options.check else "--stdout" if options.stdout else ""
-    if silent and (options.frames or (options.page and options.stdout)):
+    if silent and (options.frames or (one and options.stdout)):
         raise BenchError(
             f"{of_all[-1]} goes without {silent}",
             expected="one of them, as the other writes files",
@@ -82,7 +88,8 @@ def _take_pictures(options: argparse.Namespace) -> None:
         print(f"{pictures.folder(options.results, one)}: written")
 
 
-def _write(files: dict[Path, bytes], *, check: bool) -> int:
+def write(files: dict[Path, bytes], *, check: bool = False) -> list[Path]:
+    """Writes what is not as it should be, says so, and returns what it would with `check`."""
     from bench import storage
 
     stale = []
@@ -94,9 +101,28 @@ def _write(files: dict[Path, bytes], *, check: bool) -> int:
         else:
             storage.write_bytes(file, content)
             print(f"{file}: written")
-    for file in stale:
-        print(f"{file}: stale; run bench report", file=sys.stderr)
-    return CHECK_FAILED if stale else FINE
+    return stale
+
+
+def draw(results: Path, *, check: bool = False) -> list[Path]:
+    """Draws the figures that are not current and removes those without data, likewise."""
+    from bench import figures, generated
+
+    wanted = generated.drawn(results)
+    old = [file for file, one in wanted.items() if not figures.current(file, one)]
+    gone = figures.orphans(results, wanted)
+    print(f"{figures.folder(results)}: {len(wanted) - len(old)} figures fresh")
+    if check:
+        return old + gone
+    with console.progress("drawing", len(old), unit="figure") as bar:
+        for file in old:
+            figures.write(file, wanted[file])
+            bar.update()
+    for file in gone:
+        figures.discard(results, file)
+    if old or gone:
+        print(f"{figures.folder(results)}: {len(old)} drawn, {len(gone)} removed")
+    return []
 
 
 def _open(options: argparse.Namespace) -> int:

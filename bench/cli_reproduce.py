@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench import cli_fetch, cli_run, console
+from bench import cli_fetch, cli_report, cli_run, console
 from bench.console import CHECK_FAILED, FINE
 from bench.errors import BenchError
 
@@ -43,6 +43,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     }
     for file, content in written.items():
         storage.write_bytes(file, content)
+    cli_report.draw(options.results)
     judged = tables.judge_all(chosen, record.read_all(options.results, chosen.name))
     print(_table(judged), end="\n\n")
     for line in _reasons(planned):

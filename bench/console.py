@@ -27,11 +27,11 @@ def workers(options: argparse.Namespace) -> int:
     return options.workers or min(available or 1, 8)
 
 
-def progress(what: str, total: int | None) -> tqdm[Never]:
+def progress(what: str, total: int | None, unit: str = "frame") -> tqdm[Never]:
     """A bar on stderr that counts frames, where that is a terminal."""
     from tqdm import tqdm
 
-    return tqdm(desc=what, total=total, unit="frame", file=sys.stderr, disable=None, leave=False)
+    return tqdm(desc=what, total=total, unit=unit, file=sys.stderr, disable=None, leave=False)
 
 
 _MARKS = {  # state -> mark, what stands for it in ASCII, colour

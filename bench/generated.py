@@ -1,11 +1,14 @@
-"""The files below the results folder that are generated from others, and their bytes."""
+"""The files below the results folder that are generated from others, and what is in them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bench import album, latency, leaderboard, page, paper, record, tables
+from bench import album, figures, latency, leaderboard, page, paper, record, tables
+from bench.figures import Wanted
+from bench.latency import Latency
 from bench.paper import Paper
+from bench.record import Record
 
 
 def of_paper(results: Path, chosen: Paper) -> dict[Path, bytes]:
@@ -16,24 +19,32 @@ def of_paper(results: Path, chosen: Paper) -> dict[Path, bytes]:
     return {tables.table_path(results, chosen.name): text.encode()}
 
 
-def shared(results: Path, *, only_page: bool = False) -> dict[Path, bytes]:
-    """What stands on the records of all papers: leaderboard, tables of devices, page.
+def shared(results: Path) -> dict[Path, bytes]:
+    """What stands on the records of all papers, figures aside: leaderboard, devices, page."""
+    papers, records, measured = _all(results)
+    standings = leaderboard.standings(papers, records, measured)
+    devices = sorted({one.device.slug for one in measured})
+    documents = {
+        leaderboard.path(results): leaderboard.markdown(standings),
+        **{latency.document_path(results, d): latency.document(d, measured) for d in devices},
+        figures.document_path(results): figures.document(results, drawn(results)),
+    }
+    return {file: text.encode() for file, text in documents.items()} | the_page(results)
 
-    With `only_page` the page alone.
-    """
-    records, measured = record.read_all(results), latency.read_all(results)
-    papers = [paper.load(name) for name in paper.names()]
+
+def the_page(results: Path) -> dict[Path, bytes]:
+    """results/index.html alone."""
+    papers, records, measured = _all(results)
     standings = leaderboard.standings(papers, records, measured)
     pictures = album.read(results, records)
-    html = page.document(papers, records, measured, standings, pictures)
-    if only_page:
-        return {page.path(results): html}
-    devices = sorted({one.device.slug for one in measured})
-    return {
-        leaderboard.path(results): leaderboard.markdown(standings).encode(),
-        **{
-            latency.document_path(results, device): latency.document(device, measured).encode()
-            for device in devices
-        },
-        page.path(results): html,
-    }
+    return {page.path(results): page.document(papers, records, measured, standings, pictures)}
+
+
+def drawn(results: Path) -> dict[Path, Wanted]:
+    """The figures, which are drawn only where they are not current."""
+    return figures.wanted(results, *_all(results))
+
+
+def _all(results: Path) -> tuple[list[Paper], list[Record], list[Latency]]:
+    papers = [paper.load(name) for name in paper.names()]
+    return papers, record.read_all(results), latency.read_all(results)
