@@ -123,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", type=Path, metavar="FILE", help="write every frame's scores as JSON")
     sub.add_argument("--csv", type=Path, metavar="FILE", help="write every frame's scores as CSV")
 
+    _temporal_command(command)
     _question_commands(command)
 
     sub = command(
@@ -239,6 +240,23 @@ def _check_command(command: Callable[[str, str, str], argparse.ArgumentParser]) 
         "--summary", type=Path, metavar="FILE", help="append the table there, as Markdown"
     )
     options.results_option(sub)
+
+
+def _temporal_command(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:
+    sub = command(
+        "temporal",
+        "how steady SR frames are in time: warping error, flow difference, flicker",
+        """\
+                  examples:
+                    bench temporal SR/calendar GT/calendar
+                    bench temporal ~/SR vid4 --json temporal.json
+
+                  The measures are this project's own (docstring of bench/temporal.py): compare them
+                  only with numbers of this command.""",
+    )
+    options.frames_arguments(sub)
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write every pair's values as JSON")
+    sub.add_argument("--csv", type=Path, metavar="FILE", help="write every pair's values as CSV")
 
 
 def _question_commands(command: Callable[[str, str, str], argparse.ArgumentParser]) -> None:

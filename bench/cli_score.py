@@ -1,4 +1,4 @@
-"""The commands that hold SR frames against GT: their scores, their protocol, their faults."""
+"""The commands that hold SR frames against GT: scores, protocol, faults, steadiness in time."""
 
 from __future__ import annotations
 
@@ -72,6 +72,63 @@ def _score(options: argparse.Namespace) -> int:
         print(f"{name}: {wanted}")
     score.export(results, protocols, options.json, options.csv)
     return FINE
+
+
+def _temporal(options: argparse.Namespace) -> int:
+    from bench import score, temporal
+
+    gt, _ = _ground_truth(options)
+    pairs = score.pair(options.sr, gt, options.clip)
+    results = {}
+    total = sum(len(sr) - 1 for sr, _ in pairs.values())
+    with console.progress("following motion", total) as bar:
+        for clip, (sr, reference) in pairs.items():
+            try:
+                results[clip] = temporal.measure(
+                    sr, reference, workers=console.workers(options), on_pair=bar.update
+                )
+            except BenchError as error:
+                raise BenchError(f"clip {clip}: {error}" if clip else str(error)) from error
+    means = {clip or options.sr.name: found.means() for clip, found in results.items()}
+    if len(means) > 1:
+        of_clips = list(means.values())
+        means["clip mean"] = {
+            name: temporal.mean(one[name] for one in of_clips) for name in of_clips[0]
+        }
+    print(console.table([_temporal_row(*one) for one in means.items()], _TEMPORAL_HEADERS))
+    for clip, found in results.items():
+        if found.left_out:
+            verb = "is" if found.left_out == 1 else "are"
+            counted = f"{found.left_out} of {len(found.tof)} pairs of frames {verb} left out"
+            print(f"{clip or options.sr.name}: {counted}: too little of GT is seen in both")
+    print(_TEMPORAL_NOTE.format(version=temporal.DEFINITION["version"], hash=temporal.HASH))
+    temporal.export(results, options.json, options.csv)
+    return FINE
+
+
+_TEMPORAL_NOTE = """\
+these are measures of this project, definition {version} ({hash}): compare them only
+with numbers of this command under the same hash, for papers estimate flow by other means.
+Blur lowers the warping error: read it beside that of GT."""
+_TEMPORAL_HEADERS = (
+    "clip",
+    "warping error\n(levels^2)",
+    "the same\nof GT",
+    "flow difference\n(px)",
+    "flicker\n(levels)",
+    "seen in both\n(%)",
+)
+
+
+def _temporal_row(clip: str, means: Mapping[str, float]) -> tuple[str, ...]:
+    shown = [
+        (means["warping_error"], ".3f"),
+        (means["gt_warping_error"], ".3f"),
+        (means["tof"], ".4f"),
+        (means["flicker"], ".4f"),
+        (100 * means["visible"], ".1f"),
+    ]
+    return (clip, *("-" if math.isnan(value) else format(value, form) for value, form in shown))
 
 
 def _match(options: argparse.Namespace) -> int:
@@ -177,6 +234,7 @@ def _print_diagnosis(clip: str, found: Diagnosis) -> None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "score": _score,
+    "temporal": _temporal,
     "match": _match,
     "diagnose": _diagnose,
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-_PACKAGES = ("numpy", "pillow", "scikit-image", "scipy", "torch", "vsr-reproductions")
+_PACKAGES = ("numpy", "pillow", "scikit-image", "scipy", "torch", "triton", "vsr-reproductions")
 # The modules that a score depends on, beside the code of the paper.
 _SCORING = (
     *("clips", "contract", "degrade", "frames", "metrics", "protocol", "restore", "runtime"),

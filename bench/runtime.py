@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.errors import BenchError
@@ -75,16 +76,21 @@ def prepare(network: nn.Module, dtype: Dtype, tf32: bool, compiled: bool) -> nn.
     return network
 
 
-SAID = ("dtype", "tf32", "compiled")
+SAID = ("dtype", "tf32", "compiled", "triton")
 
 
 def described(dtype: Dtype, tf32: bool, compiled: bool) -> dict[str, int | str]:
-    """What the record says of it: only what differs from plain float32."""
+    """What the record says of it: only what differs from plain float32.
+
+    `triton` is the variable BENCH_TRITON, which chooses among kernels that round otherwise.
+    """
     said: dict[str, int | str] = {} if dtype == "float32" else {"dtype": dtype}
     if tf32:
         said["tf32"] = "on"
     if compiled:
         said["compiled"] = "on"
+    if (triton := os.environ.get("BENCH_TRITON", "1")) != "1":
+        said["triton"] = triton
     return said
 
 

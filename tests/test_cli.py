@@ -17,7 +17,7 @@ from bench.arguments import parser
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "check"]
 COMMANDS += ["doctor", "fetch", "add", "inspect", "convert", "cache", "test-method"]
-COMMANDS += ["match", "diagnose"]
+COMMANDS += ["match", "diagnose", "temporal"]
 
 
 def spawn(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

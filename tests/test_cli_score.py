@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 
 import corruptions
 import numpy as np
@@ -88,9 +90,44 @@ def test_diagnose_one_clip_of_another_name(bench, clips):
     assert re.search(r"^  clip \[\+[\d.]+ dB\]: SR shows the clip zoom", out, re.MULTILINE)
 
 
+def test_temporal_measures_each_clip_and_their_mean(bench, clips):
+    code, out, err = bench("temporal", "sr", "gt", "--json", "new/t.json", "--csv", "t.csv")
+    assert (code, err) == (0, "")
+    rows = [line.split() for line in out.splitlines() if re.search(r"\d$", line)]
+    assert [row[0] for row in rows] == ["pan", "zoom", "clip"]
+    values = [[float(value) for value in row[-5:]] for row in rows]
+    assert np.mean(values[:2], axis=0) == pytest.approx(values[2], abs=0.06)
+    data = json.loads(Path("new/t.json").read_text())
+    assert f"definition 1 ({data['hash']}): compare them only" in out
+    assert data["clips"]["zoom"]["mean"]["tof"] == pytest.approx(values[1][2], abs=1e-4)
+    assert Path("t.csv").read_text().count("\n") == 17
+    alone = bench("temporal", "sr/zoom", "gt/zoom", "--workers", 1)[1]
+    assert " ".join(rows[1]) in " ".join(alone.split())
+    assert "clip mean" not in alone
+    chosen = bench("temporal", "sr", "sample", "--clip", "zoom")[1]
+    assert " ".join(rows[1]) in " ".join(chosen.split())
+
+
+def test_temporal_says_what_it_leaves_out(bench, clips):
+    put(clips / "cut", [*sample.clip("pan")[:2], *sample.clip("rotation")[:2]])
+    out = bench("temporal", "cut", "cut")[1]
+    assert "\ncut: 1 of 3 pairs of frames is left out: too little of GT is seen in both\n" in out
+    assert re.search(r"^cut +[\d.]+ +[\d.]+ +0.0000 +- +[\d.]+$", out, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("temporal nowhere gt", "cannot read the folder nowhere"),
+        ("temporal sr nowhere", "cannot read the folder nowhere"),
+        ("temporal sr gt --clip tilt", "GT lacks tilt: expected 1 clips: tilt, found 2: pan, zoom"),
+        ("temporal sr sample --clip tilt", "tilt"),
+        ("temporal tiny gt/pan", "the clip: SR and GT differ in the number of frames"),
+        ("temporal tiny tiny", "the clip cannot be measured .* at least 3, found 2 SR, 2 GT"),
+        ("temporal one one", "clip pan: the clip cannot be measured .* found 1 SR, 1 GT"),
+        ("temporal mixed gt/pan", "differ in the number of frames"),
+        ("temporal three three", "SR frame 2 differs in size .* expected 48x40, found 44x40"),
+        ("temporal low gt/pan", "low/0.png differs in size from its GT frame"),
         ("match sr gt 27.33", "not a published number: expected PSNR/SSIM as printed"),
         ("match sr gt 27.33/1.5", "not a published number"),
         ("match sr gt", "the following arguments are required: PSNR/SSIM"),
@@ -110,6 +147,10 @@ def test_diagnose_one_clip_of_another_name(bench, clips):
 )
 def test_bad_input_is_one_line(bench, clips, noise, words, message):
     put(clips / "tiny", noise(2, 20, 20))
+    put(clips / "one/pan", noise(1, 40, 48))
+    put(clips / "one/zoom", noise(3, 40, 48))
+    put(clips / "three", [noise(40, 48), noise(40, 44), noise(40, 48)])
+    put(clips / "low", noise(9, 36, 48))
     put(clips / "other/a", noise(1, 144, 192))
     put(clips / "other/b", noise(1, 144, 192))
     put(clips / "mixed", [noise(144, 192), noise(140, 192)])

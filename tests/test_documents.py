@@ -61,7 +61,7 @@ def test_readme_commands_run(bench, tmp_path, monkeypatch):
         for line in body.splitlines()
         if line.startswith("bench ")
     ]
-    assert len(commands) == 22
+    assert len(commands) == 23
     state = reproductions.network("psrt", "reds").state_dict()
     torch.save({"params": state}, "WEIGHTS.pth")
     torch.save(torch.nn.Linear(2, 2), "MODEL.pt")
@@ -132,14 +132,14 @@ def test_no_import_runs_upward():
         {"errors", "grid", "bootstrap", "style"},
         {"storage", "charts", "sheet"},
         {"protocol", "metrics", "degrade", "frames", "addresses", "digests", "manifest", "flops"}
-        | {"windows", "alignment"},
+        | {"windows", "alignment", "flow"},
         {"catalog", "locate", "clips", "sample", "score", "restore", "meter", "factory"}
         | {"crops", "maps"}
         | {"fault", "drive", "part", "web", "transfer", "download"}
         | {"tensors", "inert", "torchfile", "convert", "archive", "unpack"},
         {"provenance", "tiles", "runtime", "cells", "match", "repair"},
         {"phrases"},
-        {"diagnose"},
+        {"diagnose", "temporal"},
         {"paper", "checkpoint", "record", "journal", "hardware", "pins", "inspection"},
         {"contract"},
         {"maker", "pivot", "pictures"},

@@ -21,10 +21,13 @@ def test_devices():
         runtime.check(f"cuda:{count}")
 
 
-def test_what_a_record_says_of_precision():
+def test_what_a_record_says_of_precision(monkeypatch):
     assert runtime.described("float32", tf32=False, compiled=False) == {}
     said = runtime.described("bfloat16", tf32=True, compiled=True)
     assert said == {"dtype": "bfloat16", "tf32": "on", "compiled": "on"}
+    for switch, told in (("1", {}), ("0", {"triton": "0"})):
+        monkeypatch.setenv("BENCH_TRITON", switch)
+        assert runtime.described("float32", tf32=False, compiled=False) == told
 
 
 def test_precision():
