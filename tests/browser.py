@@ -95,6 +95,14 @@ class Visit:
     def texts(self, selector: str) -> list[str]:
         return [" ".join(text.split()) for text in self.locator(selector).all_inner_texts()]
 
+    def open_all(self) -> None:
+        """Opens every list and table that can be opened, and waits for what is made then."""
+        closed = self.locator("details:not([open]) > summary")
+        while closed.count():
+            closed.first.click()
+        whole = "details => details.every(one => one.open && one.children.length > 1)"
+        self.wait_for_function(f"({whole})([...document.querySelectorAll('details')])")
+
     def overflow(self) -> int:
         return self.evaluate("document.scrollingElement.scrollWidth - innerWidth")
 

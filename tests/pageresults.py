@@ -137,7 +137,7 @@ def write_hostile(results: Path) -> None:
 
 def written(results: Path) -> Path:
     """The page of the results, written where it belongs."""
-    ((file, content),) = generated.shared(results, only_page=True).items()
+    ((file, content),) = generated.the_page(results).items()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
     return file

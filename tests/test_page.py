@@ -23,7 +23,7 @@ COMMITTED = Path(__file__).parent.parent / "results"
 
 
 def html(results: Path) -> str:
-    (content,) = generated.shared(results, only_page=True).values()
+    (content,) = generated.the_page(results).values()
     return content.decode()
 
 

@@ -167,8 +167,7 @@ def test_the_panel_tells_what_the_record_tells(visit, site):
 
 def test_every_link_to_a_result_leads_to_a_file(visit, site):
     page = visit(site)
-    for summary in page.locator("summary").all():
-        summary.click()
+    page.open_all()
     links = page.locator("a.number").evaluate_all("all => all.map(a => [a.href, a.dataset.record])")
     assert len(links) > 20
     known = page.evaluate("JSON.parse(document.getElementById('data-panels').textContent)")
@@ -210,12 +209,12 @@ def test_curves_follow_their_controls(visit, site):
     assert "frame 8" in tip.inner_text()
 
     form.get_by_role("combobox", name="Measure", exact=True).select_option("ssim")
-    page.locator("#curve-chart summary").click()
+    page.open_all()
     first = page.locator("#curve-chart tbody tr").first.inner_text().split()
     assert f"{pan.scores['rgb-crop0'].ssim[0]:.4f}" in first
 
     form.get_by_role("combobox", name="Clip", exact=True).select_option("")
-    page.locator("#curve-chart summary").click()
+    page.open_all()
     row = page.locator("#curve-chart tbody tr").filter(has_text="pan").inner_text().split()
     assert f"{one.mean('rgb-crop0', 'pan')[1].value:.4f}" in row
 
@@ -239,7 +238,7 @@ def test_thousands_of_clips_stay_usable(visit, tmp_path):
         "all => Math.max(...all.map(p => p.getAttribute('d').split('L').length))"
     )
     assert 200 < longest <= WIDE
-    page.locator("#curve-chart summary").click()
+    page.open_all()
     rows = page.locator("#curve-chart tbody tr")
     rows.first.wait_for()
     assert rows.count() == 50
@@ -263,7 +262,7 @@ def test_costs_are_drawn_by_device(visit, site):
     page.locator("#cost-charts .plot").nth(1).focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#cost-charts .tip").nth(1).inner_text() == "tdan bix4: 26.62 dB, 4 ms"
-    page.locator("#cost-charts summary").first.click()
+    page.open_all()
     rows = page.texts("#cost-charts article:first-child tbody tr")
     assert rows == ["edvr m-reds 900 27.35", "tdan bix4 410 26.62"]
 
@@ -312,8 +311,7 @@ def test_it_moves_nothing_where_that_is_not_wanted(visit, site):
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_the_page_never_scrolls_sideways(visit, site, width):
     page = visit(site, width=width)
-    for summary in page.locator("summary").all():
-        summary.click()
+    page.open_all()
     assert page.overflow() <= 0
     page.locator("#boards a.number").first.click()
     assert page.overflow() <= 0
@@ -337,8 +335,7 @@ def test_the_keyboard_reaches_the_results_first(visit, site):
 def test_everything_has_a_name(visit, site):
     """Controls have labels, pictures texts, tables captions and heads with a scope."""
     page = visit(site)
-    for summary in page.locator("summary").all():
-        summary.click()
+    page.open_all()
     lacking = page.evaluate(
         """() => [
             ...[...document.querySelectorAll("input, select")].filter(e => !e.labels.length),
@@ -391,7 +388,7 @@ def test_text_of_records_and_papers_is_only_text(visit, tmp_path):
     link = page.locator("#boards a.number").first.evaluate("link => link.href")
     assert Path(unquote(urlsplit(link).path)).is_file()
     page.locator("#curve-controls [name=clip]").select_option("")
-    page.locator("#curve-chart summary").click()
+    page.open_all()
     assert pageresults.HOSTILE in page.locator("#curve-chart table").inner_text()
     assert page.evaluate("window.harmed") is None
 
