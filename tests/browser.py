@@ -100,8 +100,7 @@ class Visit:
         closed = self.locator("details:not([open]) > summary")
         while closed.count():
             closed.first.click()
-        whole = "details => details.every(one => one.open && one.children.length > 1)"
-        self.wait_for_function(f"({whole})([...document.querySelectorAll('details')])")
+        self.locator("summary:only-child").wait_for(state="detached")
 
     def overflow(self) -> int:
         return self.evaluate("document.scrollingElement.scrollWidth - innerWidth")
