@@ -157,9 +157,7 @@ def test_no_import_runs_upward():
             "fetch",
             "cache",
         }
-        | {"regression", "leaderboard", "panel", "curves", "album", "page"},
-        {"gallery"},
-        {"figures"},
+        | {"regression", "leaderboard", "gallery", "figures", "panel", "curves", "album", "page"},
         {"console"},
         {"options"},
         {"arguments", "cli", "cli_run", "cli_reproduce", "cli_fetch", "cli_latency"}
