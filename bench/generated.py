@@ -29,7 +29,9 @@ def shared(results: Path) -> dict[Path, bytes]:
         **{latency.document_path(results, d): latency.document(d, measured) for d in devices},
         figures.document_path(results): figures.document(results, drawn(results)),
     }
-    return {file: text.encode() for file, text in documents.items()} | the_page(results)
+    pictures = album.read(results, records)
+    html = page.document(papers, records, measured, standings, pictures)
+    return {file: text.encode() for file, text in documents.items()} | {page.path(results): html}
 
 
 def the_page(results: Path) -> dict[Path, bytes]:
