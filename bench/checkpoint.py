@@ -3,7 +3,7 @@
 Files are read with `weights_only=True`, always: nothing in them is executed. What a publisher wraps
 around a state dict, puts before its names or calls its tensors differently is written in paper.yaml
 (`wrapper`, `prefix`, `names`) and in the names.yaml beside it. Of a pickled network
-(`whole_module`) the state dict is read that `bench.convert` wrote beside it.
+(`whole_module`) the state dict is read that `bench.weights.convert` wrote beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from bench import digests, paper, pins, storage, torchfile
-from bench.digests import Digests
+from bench import paper, storage
 from bench.errors import BenchError
+from bench.fetching import digests, pins
+from bench.fetching.digests import Digests
 from bench.paper import Checkpoint, Paper
+from bench.weights import torchfile
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

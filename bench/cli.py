@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import (
+from bench.commands import (
     cli_check,
     cli_fetch,
     cli_latency,
@@ -16,8 +16,8 @@ from bench import (
     cli_score,
     console,
 )
-from bench.arguments import parser
-from bench.console import BAD_INPUT, FINE
+from bench.commands.arguments import parser
+from bench.commands.console import BAD_INPUT, FINE
 from bench.errors import BenchError
 
 

@@ -1,6 +1,6 @@
 """A wrong number -> its likeliest causes: what is wrong with these SR frames, and what mends it.
 
-What a clip shows is found from all of its frames at once (`bench.alignment`): clip, order and
+What a clip shows is found from all of its frames at once (`alignment`): clip, order and
 shift. Channels and levels are then those under which the frames come closest. Of all that was
 found, only what brings PSNR is told, so that the softness of an SR method is no finding.
 """
@@ -13,10 +13,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import alignment, frames, phrases
-from bench.alignment import Alignment, Box, Places, Spectrum
+from bench import frames
 from bench.errors import BenchError
-from bench.repair import CHANNELS, Part, Repair, Trial
+from bench.questions import alignment, phrases
+from bench.questions.alignment import Alignment, Box, Places, Spectrum
+from bench.questions.repair import CHANNELS, Part, Repair, Trial
 
 Frame = NDArray[np.uint8]
 Kind = Literal[

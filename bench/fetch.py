@@ -10,13 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from bench import arrival, locate, pins
+from bench import locate
 from bench.catalog import Dataset
-from bench.download import alone, download
 from bench.errors import BenchError, choices
+from bench.fetching import arrival, pins
+from bench.fetching.download import alone, download
+from bench.fetching.wanted import Item, Part
 from bench.locate import Found
 from bench.paper import Paper
-from bench.wanted import Item, Part
 
 _WORKERS = 8
 _MARGIN_BYTES = 2**26  # what must stay free beside what is fetched
@@ -201,7 +202,7 @@ def _unpacked(archive: Path, dataset: Dataset, folder: Path, data_root: Path) ->
 
 
 def _unpack(archive: Path, dataset: Dataset, folder: Path) -> None:
-    from bench import unpack
+    from bench.fetching import unpack
 
     fresh = folder.with_name(f".{folder.name}.unpacked")
     bound = 4 * archive.stat().st_size + 2**30  # frames are compressed already

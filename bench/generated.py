@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import album, figures, latency, leaderboard, page, paper, record, tables
-from bench.figures import Wanted
+from bench import latency, leaderboard, paper, record, tables
+from bench.drawing import figures
+from bench.drawing.figures import Wanted
 from bench.latency import Latency
 from bench.paper import Paper
 from bench.record import Record
+from bench.site import album, page
 
 
 def of_paper(results: Path, chosen: Paper) -> dict[Path, bytes]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from bench import storage
+from bench.cost.hardware import Device, Reading
 from bench.errors import BenchError
-from bench.hardware import Device, Reading
 from bench.provenance import Provenance, cpu_model
 from bench.runtime import Dtype
 

@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import catalog, manifest, protocol, storage
+from bench import catalog, protocol, storage
 from bench.cells import Cell, Context, Source, Table
 from bench.errors import BenchError, choices
+from bench.fetching import manifest
 from bench.restore import Recurrent, SlidingWindow, SpaceTime
 
 Frame = NDArray[np.uint8]
@@ -40,7 +41,7 @@ class Checkpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     that its state dict lies under, `prefix` what stands before every name in it, `names` the tables
     of names.yaml that may turn its names into ours, the empty one standing for ours; `sha256` may
     be as many of the first digits as are known, from eight up, `git_blob` is git's SHA-1 of the
-    file; a `whole_module` is a pickled network, of which `bench.convert` makes a state dict.
+    file; a `whole_module` is a pickled network, of which `weights.convert` makes a state dict.
 
     `sources` are addresses, tried in order; `by_hand` are places that only a browser reaches.
     """
@@ -101,8 +102,8 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     scores     a CSV file beside paper.yaml with the columns clip and frame (from 1) and, for each
                entry of `protocols`, psnr_<entry> and ssim_<entry>
 
-    `manifest` is a CSV file beside paper.yaml (see `bench.manifest`) of the frames and of what lies
-    in `lr`, which belong below the data root at the paths that they have in their repository.
+    `manifest` is a CSV file beside paper.yaml (see `fetching.manifest`) of the frames and of what
+    lies in `lr`, which belong below the data root at the paths that they have in their repository.
     """
 
     title: str

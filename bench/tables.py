@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from bench import catalog, cells, grid, pivot, protocol, timetables
+from bench import catalog, cells, grid, pivot, protocol
 from bench.cells import Cell
+from bench.cost import timetables
 from bench.grid import DAGGER
 from bench.latency import Latency
 from bench.paper import Paper

@@ -5,7 +5,7 @@ means and differ in masks, units and colours: compare these numbers only with nu
 under the same `HASH`, never with a paper's.
 
 For frames t and t+1 let u be the flow of GT's frame t to its frame t+1, v the flow back
-(`bench.flow`), Y luma in 8-bit levels, and M the pixels that GT shows in both frames, without a
+(`flow`), Y luma in 8-bit levels, and M the pixels that GT shows in both frames, without a
 border of 8. Means are over M.
 
     warping error  mean of (Y_SR[t](x) - Y_SR[t+1](x + u))^2, in squared levels.
@@ -46,8 +46,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import flow, frames, metrics, provenance, storage
+from bench import frames, metrics, provenance, storage
 from bench.errors import BenchError
+from bench.questions import flow
 
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float64]

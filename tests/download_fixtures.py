@@ -6,8 +6,8 @@ import pytest
 from downloads import RIGHT
 from web_server import Server
 
-from bench import download
 from bench.errors import BenchError
+from bench.fetching import download
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import random
 
 from web_server import sha256
 
-from bench.digests import Expected
+from bench.fetching.digests import Expected
 
 CONTENT = random.Random(6).randbytes(300_000)  # noqa: S311 - a file, no secret
 HASH = sha256(CONTENT)

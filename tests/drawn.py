@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from bench import charts, crops, frames, pictures, style
+from bench import frames, pictures
+from bench.drawing import charts, crops, style
 from bench.pictures import Method, Pictures
 
 ODD = "x$y_<z>&^{"

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from bench import latency, record
-from bench.hardware import Device
+from bench.cost.hardware import Device
 from bench.latency import Spread
 from bench.protocol import PROTOCOLS
 from bench.provenance import Provenance

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import addresses
-from bench.addresses import Source
 from bench.errors import BenchError
+from bench.fetching import addresses
+from bench.fetching.addresses import Source
 
 ID = "1ZuvNNLgR85TV_whJoHM7uVb-XW1y70DW"
 DRIVE = f"https://drive.usercontent.google.com/download?id={ID}&export=download&confirm=t"

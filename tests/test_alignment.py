@@ -4,8 +4,9 @@ import corruptions
 import numpy as np
 import pytest
 
-from bench import alignment, degrade, sample
-from bench.alignment import Box, Spectrum
+from bench import degrade, sample
+from bench.questions import alignment
+from bench.questions.alignment import Box, Spectrum
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import archives
 import pytest
 from archives import BENIGN, FORMATS, TARGET, Member, make, make_7z
 
-from bench import archive
-from bench.archive import FILE, FOLDER
 from bench.errors import BenchError
-from bench.unpack import unpack
+from bench.fetching import archive
+from bench.fetching.archive import FILE, FOLDER
+from bench.fetching.unpack import unpack
 
 REAL = next(filter(None, map(shutil.which, ("7zz", "7z", "7za"))), None)
 needs_7z = pytest.mark.skipif(REAL is None, reason="the program 7z is not installed")

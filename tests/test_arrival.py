@@ -6,8 +6,9 @@ import pytest
 import toyweb
 from web_server import sha256
 
-from bench import arrival, checkpoint, pins
+from bench import checkpoint
 from bench.errors import BenchError
+from bench.fetching import arrival, pins
 
 GOOD = toyweb.saved({"params": toyweb.state_of(1)})
 OTHER = toyweb.saved({"params": toyweb.state_of(2)})

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import toyweb
 
-from bench import cache, catalog
+from bench import catalog
 from bench.errors import BenchError
+from bench.fetching import cache
 
 
 def put(name: str, size: int) -> Path:

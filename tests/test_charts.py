@@ -5,8 +5,8 @@ import math
 import drawn
 import pytest
 
-from bench import charts, style
-from bench.charts import (
+from bench.drawing import charts, style
+from bench.drawing.charts import (
     Clip,
     ClipMeans,
     Costs,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import frames, paper, sample
-from bench.arguments import parser
+from bench.commands.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["list", "plan", "reproduce", "run", "verify", "score", "latency", "report", "check"]

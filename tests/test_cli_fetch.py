@@ -16,7 +16,8 @@ import toyweb
 from toypaper.network import Toy
 from web_server import sha256, status
 
-from bench import catalog, manifest, paper, pins, record
+from bench import catalog, paper, record
+from bench.fetching import manifest, pins
 
 ROOT = Path(__file__).parent.parent
 

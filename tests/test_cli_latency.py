@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import toynetworks
 
-from bench import latency, paper, timing
+from bench import latency, paper
+from bench.cost import timing
 
 QUICK = ("--size", "8x8", "--repeats", 1, "--device", "cpu", "--threads", 1)
 

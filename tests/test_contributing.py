@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from bench import catalog, paper, protocol, record
-from bench.arguments import parser
+from bench.commands.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -127,7 +127,8 @@ def test_what_the_page_names_exists():
     for path in re.findall(r"nox -s tests -- (\S+)", TEXT):
         assert (ROOT / path).is_file()
     for module in re.findall(r"`(\w+)`", REST.rpartition("| floor |")[2]):
-        assert (ROOT / "bench" / f"{module}.py").is_file() or module == "bench", module
+        found = [*(ROOT / "bench").rglob(f"{module}.py"), *(ROOT / "bench").rglob(module)]
+        assert module == "bench" or found, module
     conftest = (ROOT / "tests/conftest.py").read_text(encoding="utf-8")
     for variable in re.findall(r"BENCH_TEST_\w+", TEXT):
         assert variable in conftest

@@ -32,8 +32,10 @@ from pickles import (
 )
 
 import reproductions
-from bench import checkpoint, convert, digests, paper
+from bench import checkpoint, paper
 from bench.errors import BenchError
+from bench.fetching import digests
+from bench.weights import convert
 
 FILE = Path("model.pt")
 STATE = {

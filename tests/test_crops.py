@@ -4,8 +4,9 @@ import drawn
 import numpy as np
 import pytest
 
-from bench import crops, metrics, sheet, style
-from bench.crops import Window
+from bench import metrics
+from bench.drawing import crops, sheet, style
+from bench.drawing.crops import Window
 
 BORDER = 8
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import msgspec
 from measured import clip, made, scores
 
-from bench import curves, panel
 from bench.protocol import PROTOCOLS
+from bench.site import curves, panel
 
 
 def test_identical_frames_are_gaps():

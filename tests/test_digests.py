@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import digests
-from bench.digests import Digests, Expected, Running
 from bench.errors import BenchError
+from bench.fetching import digests
+from bench.fetching.digests import Digests, Expected, Running
 
 CONTENT = b"frames\n" * 400_000
 

@@ -20,7 +20,7 @@ import torch
 import bench as package
 import reproductions
 from bench import frames, sample
-from bench.arguments import parser
+from bench.commands.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,10 +28,12 @@ BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 SETUP = [body.strip() for kind, body in BLOCKS if kind == "sh" and "nox" in body]
 
 
-@pytest.mark.parametrize("name", [m.name for m in pkgutil.iter_modules(package.__path__)])
+@pytest.mark.parametrize(
+    "name", [m.name for m in pkgutil.walk_packages(package.__path__, "bench.")]
+)
 def test_doctests(name):
-    if name != "__main__":
-        assert doctest.testmod(importlib.import_module(f"bench.{name}")).failed == 0
+    if name != "bench.__main__":
+        assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
 def test_the_two_commands_name_sessions_that_exist_and_ci_runs_the_second():
@@ -126,6 +128,12 @@ def test_import_bench_is_light_and_reaches_every_module():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def _is_folder(node: ast.ImportFrom) -> bool:
+    """Whether it imports from a folder of bench, and so modules."""
+    parts = (node.module or "").split(".")
+    return parts[0] == "bench" and ROOT.joinpath(*parts).is_dir()
+
+
 def test_no_import_runs_upward():
     """The floors of the house; a module imports only from lower floors or its own."""
     floors = [
@@ -165,14 +173,15 @@ def test_no_import_runs_upward():
         {"__main__"},
     ]
     level = {name: i for i, floor in enumerate(floors) for name in floor}
-    modules = {file.stem: file.read_text() for file in (ROOT / "bench").glob("*.py")}
-    modules.pop("__init__")
+    files = [file for file in (ROOT / "bench").rglob("*.py") if file.stem != "__init__"]
+    modules = {file.stem: file.read_text() for file in files}
+    assert len(modules) == len(files)  # a name stands for one module, in whatever folder
     assert set(modules) == set(level)
     for name, text in modules.items():
         imported = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
         assert not any((node.module or "").startswith("reproductions") for node in imported)
-        found = {node.module.partition(".")[2] for node in imported if node.module} - {""}
-        found |= {one.name for node in imported if node.module == "bench" for one in node.names}
+        found = {(node.module or "").rpartition(".")[2] for node in imported}
+        found |= {one.name for node in imported if _is_folder(node) for one in node.names}
         for other in found & set(level):
             assert level[other] <= level[name], f"{name} imports {other}"
             assert not (level[other] == level[name] <= 2), f"{name} imports {other}"

@@ -14,9 +14,9 @@ from downloads import CONTENT, HASH, HTML, RIGHT, part, put_part, ranges
 from filelock import FileLock
 from web_server import cut, drip, page, redirect, status
 
-from bench import digests, download, web
-from bench.digests import Expected
 from bench.errors import BenchError
+from bench.fetching import digests, download, web
+from bench.fetching.digests import Expected
 
 pytest_plugins = ["download_fixtures"]
 
@@ -120,7 +120,7 @@ def start(target, *addresses, expected=RIGHT):
     """Another process that downloads."""
     code = (
         "import sys, pathlib\n"
-        "from bench import digests, download\n"
+        "from bench.fetching import digests, download\n"
         "_, target, sha256, *addresses = sys.argv\n"
         "known = digests.Expected(sha256 or None)\n"
         "print(download.download(addresses, pathlib.Path(target), known).address)\n"

@@ -10,9 +10,9 @@ import pytest
 import requests
 from web_server import Server, cut, hang_up, page, redirect, sha256, status
 
-from bench import addresses, download, drive
-from bench.digests import Expected
 from bench.errors import BenchError
+from bench.fetching import addresses, download, drive
+from bench.fetching.digests import Expected
 
 CONTENT = b"weights" * 9999
 RIGHT = Expected(sha256(CONTENT))

@@ -13,9 +13,10 @@ import pytest
 import toyweb
 from web_server import Server, page, sha256, status
 
-from bench import catalog, checkpoint, fetch, locate, pins, wanted
+from bench import catalog, checkpoint, fetch, locate
 from bench.errors import BenchError
-from bench.wanted import Selection
+from bench.fetching import pins, wanted
+from bench.fetching.wanted import Selection
 
 WEIGHTS = toyweb.saved({"params": toyweb.state_of(1)})
 WIDE = toyweb.saved({"params": toyweb.state_of(2, channels=5)})
@@ -309,7 +310,7 @@ def test_an_archive_is_unpacked_to_where_it_is_looked_for(archived, tmp_path, wr
 
 
 def test_two_processes_unpack_an_archive_once(archived, monkeypatch, tmp_path):
-    from bench import unpack
+    from bench.fetching import unpack
 
     archived(zipped(**clips("hr", "lr")))
     real, began, outcomes = unpack.unpack, [], []

@@ -12,7 +12,8 @@ import measured
 import msgspec
 import pytest
 
-from bench import crops, figures, frames, latency, pictures, record, style
+from bench import frames, latency, pictures, record
+from bench.drawing import crops, figures, style
 from bench.errors import BenchError
 
 
@@ -83,7 +84,8 @@ def test_drawing_again_gives_the_same_bytes(results):
 
 def test_asking_loads_no_matplotlib(results):
     code = (
-        "import sys; from pathlib import Path; from bench import figures, latency, record\n"
+        "import sys; from pathlib import Path\n"
+        "from bench import latency, record; from bench.drawing import figures\n"
         "results = Path(sys.argv[1])\n"
         "records, latencies = record.read_all(results), latency.read_all(results)\n"
         "found = figures.wanted(results, (), records, latencies)\n"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench import flops
+from bench.cost import flops
 from reproductions.layers.deform_conv import DeformConv, deform_conv2d
 from reproductions.layers.warp import warp
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import flow, frames, metrics, sample, score
+from bench import frames, metrics, sample, score
+from bench.questions import flow
 
 REGIONS = {"covered": np.s_[137:150], "far": np.s_[10:40]}  # columns of `occlusion`
 AWAY = 20  # pixels from the sides, beyond which some of what moves is out of the picture

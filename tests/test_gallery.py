@@ -7,7 +7,8 @@ import measured
 import msgspec
 import pytest
 
-from bench import charts, crops, gallery, maps, pictures
+from bench import pictures
+from bench.drawing import charts, crops, gallery, maps
 from bench.errors import BenchError
 from bench.latency import Options
 

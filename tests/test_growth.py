@@ -4,7 +4,7 @@ import msgspec
 import pytest
 import toynetworks
 
-from bench import growth, timing
+from bench.cost import growth, timing
 from bench.latency import Options
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import hardware, provenance
-from bench.hardware import Device, Reading
+from bench import provenance
+from bench.cost import hardware
+from bench.cost.hardware import Device, Reading
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 

@@ -11,9 +11,9 @@ from collections import OrderedDict, defaultdict
 import pytest
 from pickles import HOSTILE, MADE, Class, Instance, Writer, calling
 
-from bench import inert
 from bench.errors import BenchError
-from bench.tensors import Name, Record
+from bench.weights import inert
+from bench.weights.tensors import Name, Record
 
 
 def load(program: bytes) -> object:

@@ -8,8 +8,9 @@ import torch
 import toyweb
 from web_server import sha256
 
-from bench import arrival, convert, digests, inspection, pins
 from bench.errors import BenchError
+from bench.fetching import arrival, digests, pins
+from bench.weights import convert, inspection
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 import toynetworks
 
-from bench import latency, timing
+from bench import latency
+from bench.cost import timing
+from bench.cost.hardware import Device, Reading
 from bench.errors import BenchError
-from bench.hardware import Device, Reading
 from bench.latency import Options, Spread
 
 

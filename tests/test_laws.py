@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import console, factory, laws
+from bench import factory, laws
+from bench.commands import console
 
 ROOT = Path(__file__).parent.parent
 
@@ -110,7 +111,7 @@ def test_the_command(bench):
 
 
 def test_the_help_shows_examples_that_parse(bench):
-    from bench.arguments import parser
+    from bench.commands.arguments import parser
 
     code, out, _ = bench("test-method", "--help")
     assert code == 0

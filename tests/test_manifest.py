@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
-from bench import catalog, frames, locate, manifest, paper
+from bench import catalog, frames, locate, paper
 from bench.errors import BenchError
+from bench.fetching import manifest
 
 DOWNLOADS = [
     (dataset, download)

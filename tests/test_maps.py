@@ -6,7 +6,8 @@ import drawn
 import numpy as np
 import pytest
 
-from bench import maps, metrics, sheet, style
+from bench import metrics
+from bench.drawing import maps, sheet, style
 
 
 def images(figure):

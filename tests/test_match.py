@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from bench import match, metrics, score, windows
+from bench import metrics, score
 from bench.errors import BenchError
 from bench.protocol import PROTOCOLS, Protocol
+from bench.questions import match, windows
 
 
 @pytest.fixture(scope="module")

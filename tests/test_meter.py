@@ -6,8 +6,8 @@ import pytest
 import torch
 import toynetworks
 
-from bench.flops import FlopCounter
-from bench.meter import Clock, CudaClock, Metered
+from bench.cost.flops import FlopCounter
+from bench.cost.meter import Clock, CudaClock, Metered
 from bench.restore import SlidingWindow, SpaceTime, WholeClip
 
 

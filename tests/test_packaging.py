@@ -77,8 +77,12 @@ def test_the_wheel_holds_code_and_data(installed):
     ).strip()
     assert Path(site).is_relative_to(installed.parent)
     assert (Path(site) / "datasets.yaml").read_bytes() == (ROOT / "datasets.yaml").read_bytes()
-    patterns = ("reproductions/*/paper.yaml", "reproductions/*/*.csv", "bench/manifests/*.csv")
-    patterns += ("bench/assets/*",)
+    patterns = (
+        "reproductions/*/paper.yaml",
+        "reproductions/*/*.csv",
+        "bench/fetching/manifests/*.csv",
+    )
+    patterns += ("bench/site/assets/*",)
     for file in [file for pattern in patterns for file in ROOT.glob(pattern)]:
         copy = Path(site).parent / file.relative_to(ROOT)
         assert copy.read_bytes() == file.read_bytes()

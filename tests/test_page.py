@@ -16,7 +16,8 @@ import pageresults
 import pytest
 from measured import clip, made, scores, write
 
-from bench import generated, leaderboard, page, panel, paper, record, tables
+from bench import generated, leaderboard, paper, record, tables
+from bench.site import page, panel
 
 ASSETS = Path(page.__file__).parent / "assets"
 COMMITTED = Path(__file__).parent.parent / "results"

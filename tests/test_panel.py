@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from measured import clip, device, failure, made, scores, source, timed
 
-from bench import latency, panel, record
+from bench import latency, record
+from bench.site import panel
 
 
 def facts(one):

@@ -10,10 +10,10 @@ import pytest
 from downloads import CONTENT, put_part, ranges
 from downloads import part as part_of
 
-from bench import download, transfer
-from bench.digests import Expected
 from bench.errors import BenchError
-from bench.part import Origin, Part
+from bench.fetching import download, transfer
+from bench.fetching.digests import Expected
+from bench.fetching.part import Origin, Part
 
 pytest_plugins = ["download_fixtures"]
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from bench import phrases
-from bench.alignment import Order
-from bench.repair import CHANNELS
+from bench.questions import phrases
+from bench.questions.alignment import Order
+from bench.questions.repair import CHANNELS
 
 
 @pytest.mark.parametrize(

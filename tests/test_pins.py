@@ -9,8 +9,8 @@ import filelock
 import msgspec
 import pytest
 
-from bench import digests, pins
 from bench.errors import BenchError
+from bench.fetching import digests, pins
 from bench.paper import Checkpoint
 from bench.restore import SlidingWindow
 

@@ -4,8 +4,9 @@ import corruptions
 import numpy as np
 import pytest
 
-from bench import metrics, repair, sample
-from bench.repair import CHANNELS, Repair, Trial
+from bench import metrics, sample
+from bench.questions import repair
+from bench.questions.repair import CHANNELS, Repair, Trial
 
 ALL = frozenset({"clip", "size", "order", "shift", "channels", "levels"})
 

@@ -7,8 +7,8 @@ import drawn
 import numpy as np
 import pytest
 
-from bench import sheet, style
-from bench.sheet import Sheet
+from bench.drawing import sheet, style
+from bench.drawing.sheet import Sheet
 
 
 def test_images_are_drawn_dot_for_dot_wherever_they_stand(noise, rng):

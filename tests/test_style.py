@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from skimage.color import rgb2lab
 
-from bench import style
+from bench.drawing import style
 
 ODD = "x$y_<z>&^{"
 
@@ -46,7 +46,7 @@ def test_what_the_user_set_for_matplotlib_changes_nothing_and_is_kept(form):
 def test_another_process_draws_the_same_bytes():
     """Nothing hangs on the seed of hashes or on what was drawn before."""
     code = (
-        "import hashlib; from bench import style, charts\n"
+        "import hashlib; from bench.drawing import style, charts\n"
         "data = charts.Costs('h', 'x', [charts.Spot(charts.Method('m', 1), 2., 1., 3., 30.)])\n"
         "for form in style.FORMS:\n"
         "    drawn = style.rendered(lambda: charts.costs(data), form)\n"

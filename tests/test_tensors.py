@@ -6,9 +6,9 @@ import pytest
 import torch
 from pickles import PARAMETER, Call, Class, Instance, Stored, Writer, old_parameter, old_tensor
 
-from bench import inert, tensors
 from bench.errors import BenchError
-from bench.tensors import ITEM_BYTES, Name, Record, View
+from bench.weights import inert, tensors
+from bench.weights.tensors import ITEM_BYTES, Name, Record, View
 
 
 def load(obj: object) -> object:

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from measured import device, timed
 
-from bench import timetables
 from bench.cells import Context, Timed
+from bench.cost import timetables
 from bench.grid import Grid
 from bench.latency import Options
 

@@ -8,12 +8,13 @@ import torch
 import toynetworks
 
 import reproductions
-from bench import paper, timing
+from bench import paper
+from bench.cost import timing
+from bench.cost.meter import Clock, CudaClock, Metered
+from bench.cost.timing import Pass, Round, Settings, Shape
 from bench.errors import BenchError
 from bench.latency import Options
-from bench.meter import Clock, CudaClock, Metered
 from bench.restore import SlidingWindow, SpaceTime, WholeClip
-from bench.timing import Pass, Round, Settings, Shape
 
 NETS = toynetworks.paper()
 CONV = 2 * 3 * 3 * 9  # FLOPs of the toy networks' convolution at one pixel

@@ -9,9 +9,9 @@ import pytest
 import torch
 from pickles import Stored, hostile, legacy, modern, old_tensor, zipped
 
-from bench import torchfile
 from bench.errors import BenchError
-from bench.tensors import View
+from bench.weights import torchfile
+from bench.weights.tensors import View
 
 STATE = {"a": torch.arange(6.0).view(2, 3), "b": torch.arange(4)}
 OLD = {name: old_tensor(value) for name, value in STATE.items()}

@@ -6,8 +6,8 @@ import pytest
 from downloads import CONTENT, HASH, HTML, RIGHT, part, put_part, ranges
 from web_server import File, body, cut, drip, page, reset, status
 
-from bench import download
-from bench.digests import Expected
+from bench.fetching import download
+from bench.fetching.digests import Expected
 
 pytest_plugins = ["download_fixtures"]
 

@@ -16,9 +16,9 @@ from archives import BENIGN, FORMATS, TARGET, Member, folder, make
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import unpack as module
 from bench.errors import BenchError
-from bench.unpack import unpack
+from bench.fetching import unpack as module
+from bench.fetching.unpack import unpack
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +336,7 @@ def test_damaged_archives_give_files_below_the_folder_or_one_line(form, changes,
 def test_a_kill_leaves_nothing_under_the_final_names_and_the_next_run_cleans_up():
     archive = make("tar.gz", [Member("a", bytes(3 * 2**20)), Member("b")])
     program = (
-        "import os, signal; from pathlib import Path; from bench.unpack import unpack\n"
+        "import os, signal; from pathlib import Path; from bench.fetching.unpack import unpack\n"
         f"unpack(Path({str(archive)!r}), Path({str(TARGET)!r}),"
         " progress=lambda done, total: done > 2**20 and os.kill(os.getpid(), signal.SIGKILL))"
     )

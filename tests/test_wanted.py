@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import toyweb
 
-from bench import catalog, checkpoint, paper, wanted
+from bench import catalog, checkpoint, paper
 from bench.errors import BenchError
-from bench.wanted import Selection
+from bench.fetching import wanted
+from bench.fetching.wanted import Selection
 
 DRIVE = "https://drive.google.com/"
 

@@ -10,7 +10,7 @@ import pytest
 import requests
 from web_server import Server, redirect, status
 
-from bench import web
+from bench.fetching import web
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from bench import metrics, windows
+from bench import metrics
+from bench.questions import windows
 
 BORDERS = (0, 1, 5, 8)
 MODES = {"reflected": "mirror", "replicated": "nearest", "zeros": "constant"}

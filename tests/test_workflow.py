@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.arguments import parser
+from bench.commands.arguments import parser
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / ".github/workflows/ci.yml"

@@ -16,7 +16,8 @@ from PIL import Image
 from toypaper.network import Toy
 from web_server import Server, sha256
 
-from bench import catalog, manifest, paper
+from bench import catalog, paper
+from bench.fetching import manifest
 from bench.restore import SlidingWindow
 
 COMMIT = "c0ffee" + "0" * 34

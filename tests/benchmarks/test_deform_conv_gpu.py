@@ -13,10 +13,11 @@ import torch
 from conftest import state
 from test_networks_speed import CASES
 
-from bench import paper, timing
+from bench import paper
+from bench.cost import timing
+from bench.cost.meter import Metered
+from bench.cost.timing import Shape
 from bench.latency import Options
-from bench.meter import Metered
-from bench.timing import Shape
 from reproductions.layers.deform_conv import deform_conv2d
 
 pytestmark = pytest.mark.gpu

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from bench import download
-from bench.digests import Expected, Running
+from bench.fetching import download
+from bench.fetching.digests import Expected, Running
 
 MIB = 200
 

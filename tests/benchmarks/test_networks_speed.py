@@ -22,10 +22,11 @@ import torch
 from conftest import state
 from torch.nn import functional
 
-from bench import paper, timing
+from bench import paper
+from bench.cost import timing
+from bench.cost.meter import Metered
+from bench.cost.timing import Shape
 from bench.latency import Options
-from bench.meter import Metered
-from bench.timing import Shape
 
 WINDOW = "a window on its own, features of five frames included"
 

@@ -12,8 +12,9 @@ from conftest import state
 from torch import nn
 
 import reproductions
-from bench import flops, paper, timing
-from bench.timing import Shape
+from bench import paper
+from bench.cost import flops, timing
+from bench.cost.timing import Shape
 from reproductions.layers.deform_conv import DeformConv
 
 REDS, VIMEO = 180 * 320, 64 * 112

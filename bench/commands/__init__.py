@@ -1,0 +1,1 @@
+"""The commands of `bench`: their words, and what each prints."""

@@ -1,0 +1,1 @@
+"""What networks cost on a device: time, memory, FLOPs."""

@@ -1,0 +1,1 @@
+"""Files from the web and by hand: addresses, downloads, archives, manifests, the cache."""

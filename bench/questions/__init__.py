@@ -1,0 +1,1 @@
+"""What is asked of frames whose number is not as expected."""

@@ -1,0 +1,1 @@
+"""Weight files read without running any code that they name."""
