@@ -56,6 +56,26 @@ def test_the_page_alone(run):
     assert (code, err) == (1, "results/index.html: stale; run bench report\n")
 
 
+def test_figures_are_drawn_where_their_data_outdate_them(run):
+    means = Path("results/figures/sample-bi/means.svg")
+    assert run("report", "--figures")[1].endswith(" drawn, 0 removed\n")
+    assert not Path("results/LEADERBOARD.md").exists()
+    before = means.read_bytes()
+    means.write_bytes(before[: len(before) // 2])
+    code, _, err = run("report", "--figures", "--check")
+    assert (code, err) == (1, f"{means}: stale; run bench report\n")
+    assert len(means.read_bytes()) < len(before)
+    assert run("report", "--figures")[1].endswith("results/figures: 1 drawn, 0 removed\n")
+    assert means.read_bytes() == before
+    (file,) = Path("results/records").rglob("*.json")
+    file.unlink()
+    code, _, err = run("report", "--figures", "--check")
+    assert code == 1
+    assert f"{means}: stale; run bench report\n" in err
+    assert run("report", "--figures")[1].startswith("results/figures: 0 figures fresh\n")
+    assert not means.parent.exists()
+
+
 def test_pictures_are_taken_first(bench):
     words = ("run", "bicubic", "--dataset", "sample", "--degradation", "bi", "--clip", "pan")
     bench(*words, "--save-frames", "saved")
@@ -77,6 +97,7 @@ def test_pictures_are_taken_first(bench):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        ("report bicubic --figures", "--figures goes without papers: expected the page, figures"),
         ("report bicubic --page", "--page goes without papers: expected the page, figures and"),
         ("report bicubic --frames saved", "--frames goes without papers"),
         ("report --check --frames saved", "--frames goes without --check: expected one of them"),

@@ -168,6 +168,7 @@ def test_no_import_runs_upward():
         | {"regression", "leaderboard", "gallery", "figures", "panel", "curves", "album", "page"},
         {"console"},
         {"options"},
+        {"fetch_arguments"},
         {"arguments", "cli", "cli_run", "cli_reproduce", "cli_fetch", "cli_latency"}
         | {"cli_check", "cli_score", "cli_report"},
         {"__main__"},

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import catalog, generated, paper, record
+from bench import catalog, generated, paper, pictures, record
+from bench.drawing import figures
 
 RESULTS = Path(__file__).parent.parent / "results"
 RECORDS = sorted((RESULTS / "records").rglob("*.json"))
@@ -46,6 +47,19 @@ def test_tables_are_fresh(name):
 def test_what_papers_share_is_fresh():
     for file, content in generated.shared(RESULTS).items():
         assert file.read_bytes() == content
+
+
+def test_figures_are_current_and_none_has_lost_its_data():
+    found = generated.drawn(RESULTS)
+    assert [file for file, one in found.items() if not figures.current(file, one)] == []
+    assert figures.orphans(RESULTS, found) == []
+
+
+def test_no_picture_is_of_frames_that_may_not_be_copied():
+    """Only the sample clips are free of copyright."""
+    shown = pictures.read_all(RESULTS, record.read_all(RESULTS))
+    assert {one.dataset for one in shown} == {"sample"}
+    assert {file.name for file in (RESULTS / "pictures").iterdir()} == {"sample-bi"}
 
 
 def test_every_generated_file_belongs_to_a_paper():
