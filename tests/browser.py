@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import debian
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -45,17 +46,7 @@ def hindrance() -> str | None:
 
 def install() -> str | None:
     """Installs the browser if there is none: None, or in one line why that failed."""
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for words in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
-        if program():
-            return None
-        done = subprocess.run(
-            ["apt-get", "-qq", *words], env=quiet, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            return f"apt-get {words[0]} failed: {said}"
-    return None if program() else f"no {PROGRAMS[0]}, though it was installed"
+    return debian.install(PACKAGES, lambda: None if program() else PROGRAMS[0])
 
 
 @contextmanager

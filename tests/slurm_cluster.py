@@ -33,6 +33,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import debian
+
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmInfoWatcher
 
@@ -140,20 +142,7 @@ def hindrance() -> str | None:
 
 def install() -> str | None:
     """Installs the packages if a program is missing: None, or in one line why that failed."""
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    wanted = ("slurm-wlm", "munge")
-    for words in (("update",), ("install", "--yes", "--no-install-recommends", *wanted)):
-        if not _lacking():
-            return None
-        done = subprocess.run(
-            ["apt-get", "-qq", *words], env=quiet, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            said = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
-            return f"apt-get {words[0]} failed: {said}"
-    if lacking := _lacking():
-        return f"no {lacking[0]}, though {' and '.join(wanted)} were installed"
-    return None
+    return debian.install(("slurm-wlm", "munge"), lambda: next(iter(_lacking()), None))
 
 
 def _lacking() -> list[str]:

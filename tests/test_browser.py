@@ -55,4 +55,4 @@ def test_what_keeps_a_browser_from_being_installed(nowhere, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     assert browser.install() == "apt-get update failed: E: no such package"
     monkeypatch.setattr(subprocess, "run", lambda w, **_: subprocess.CompletedProcess(w, 0, "", ""))
-    assert browser.install() == "no chromium, though it was installed"
+    assert browser.install() == "no chromium, though chromium and fonts-dejavu-core were installed"
