@@ -33,8 +33,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import debian
-
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmInfoWatcher
 
@@ -142,6 +140,8 @@ def hindrance() -> str | None:
 
 def install() -> str | None:
     """Installs the packages if a program is missing: None, or in one line why that failed."""
+    import debian  # here, because the guard runs this file by itself
+
     return debian.install(("slurm-wlm", "munge"), lambda: next(iter(_lacking()), None))
 
 
