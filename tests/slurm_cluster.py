@@ -140,7 +140,7 @@ def hindrance() -> str | None:
 
 def install() -> str | None:
     """Installs the packages if a program is missing: None, or in one line why that failed."""
-    import debian  # here, because the guard runs this file by itself
+    import debian  # here, because the watchdog runs this file by itself
 
     return debian.install(("slurm-wlm", "munge"), lambda: next(iter(_lacking()), None))
 
