@@ -216,7 +216,13 @@ def rows(board: Board, records: Sequence[Record]) -> list[Row]:
     ]
     same, others = _whole(board, records)
     others = [row._replace(remark=_OTHER_GT) for row in others]
-    return [*_ranked(board, same), *others, *partial]
+    return [_told(row) for row in (*_ranked(board, same), *others, *partial)]
+
+
+def _told(row: Row) -> Row:
+    """The row, its remark saying how its clips were restored if that was not the usual way."""
+    otherwise = row.record.otherwise and f"measured with {row.record.otherwise}"
+    return row._replace(remark="; ".join(filter(None, (row.remark, otherwise))))
 
 
 def comparable(board: Board, records: Sequence[Record]) -> list[Record]:

@@ -17,6 +17,7 @@ from bench.score import ClipScores, Mean, dataset_mean
 SCHEMA: Literal[2] = 2
 Part = Literal["all", "shown", "interpolated"]
 UNTRAINED = ("weights", "untrained")  # the entry in `restoring` of weights that stand in for others
+_OTHERWISE = ("dtype", "tf32", "compiled", "triton", "tile", "chunk")  # in `restoring`, by choice
 RETRIED = "retried"  # the key in `restoring` of what memory allowed in place of what was asked for
 
 
@@ -139,6 +140,13 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Whether any clip was restored by weights that only stand in for the published ones."""
         key, value = UNTRAINED
         return any(clip.restoring.get(key) == value for clip in self.clips)
+
+    @property
+    def otherwise(self) -> str:
+        """How clips were restored if not as a whole in float32, such as `tile 64`; else empty."""
+        pairs = {pair for clip in self.clips for pair in clip.restoring.items()}
+        said = {f"{key} {value}" for key, value in pairs if key in {*_OTHERWISE, RETRIED}}
+        return ", ".join(sorted(said))
 
     @property
     def interpolates(self) -> bool:

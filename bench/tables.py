@@ -73,7 +73,8 @@ def judge(chosen: Paper, cell: Cell, records: Sequence[Record]) -> Judged:
         reason = "; ".join(filter(None, (partial(found, name), _failed(found, None))))
         return Judged(cell, None, None, "no verdict", reason, "")
     psnr, ssim = found.mean(name, cell.clip)
-    extra = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
+    identical = f"{psnr.infinite} of {psnr.total} frames identical" if psnr.infinite else ""
+    extra = "; ".join(filter(None, (identical, found.otherwise and f"with {found.otherwise}")))
     if found.untrained or not cell.verified:
         reason = "untrained weights" if found.untrained else "unverified number"
         return Judged(cell, psnr.value, ssim.value, "no verdict", reason, extra)
@@ -146,7 +147,7 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
                 psnr, ssim = record.mean(name, clip)
                 mean = "mean" if complete else partial(record, name)
                 row = {
-                    "checkpoint": record.checkpoint + " (untrained)" * record.untrained,
+                    "checkpoint": record.checkpoint + _marks(record),
                     "data set": title,
                     "degradation": record.degradation,
                     "protocol": name,
@@ -158,6 +159,12 @@ def runs_frame(records: Sequence[Record]) -> pd.DataFrame:
                     row |= {part: _part(record, name, clip, part, complete) for part in _PARTS}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _marks(record: Record) -> str:
+    """What must be known of its numbers, in brackets."""
+    said = [*(["untrained"] if record.untrained else []), *filter(None, [record.otherwise])]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def _part(record: Record, name: str, clip: str | None, part: Part, complete: bool) -> str:

@@ -164,6 +164,19 @@ def test_other_gt_frames_have_no_rank():
     assert "other GT frames" in found[2].remark
 
 
+def test_how_frames_were_restored_is_said_if_it_moves_the_number():
+    one = result("half")
+    clips = [
+        msgspec.structs.replace(c, restoring={"dtype": "float16", "window": 5}) for c in one.clips
+    ]
+    (row,) = leaderboard.rows(SAMPLE, [msgspec.structs.replace(one, clips=clips)])
+    assert row.rank == 1
+    assert row.remark == "measured with dtype float16"
+    cut = [msgspec.structs.replace(clips[0], restoring={"tile": 64}), *clips[1:]]
+    (row,) = leaderboard.rows(SAMPLE, [msgspec.structs.replace(one, clips=cut)])
+    assert row.remark == "measured with dtype float16, tile 64"
+
+
 def test_space_time_has_tables_of_its_own():
     between = result("between", 40.0)
     clips = [msgspec.structs.replace(one, interpolated=[1, 3]) for one in between.clips]

@@ -175,6 +175,17 @@ def test_infinite_frames_are_said(toy, tmp_path, whole):
     assert "(1 of 9 frames identical)" in runs.iloc[0]["PSNR"]
 
 
+def test_numbers_of_another_way_of_restoring_are_marked(toy, whole):
+    clips = [
+        record.msgspec.structs.replace(clip, restoring=clip.restoring | {"dtype": "float16"})
+        for clip in whole.clips
+    ]
+    half = record.msgspec.structs.replace(whole, clips=clips)
+    assert tables.judge_all(toy, [half])[0].extra == "with dtype float16"
+    assert "\n[1] with dtype float16" in tables.document(toy, [half])
+    assert tables.runs_frame([half]).iloc[0]["checkpoint"] == "good (dtype float16)"
+
+
 def test_the_command_prints_every_form(bench, toy):
     forms = {"markdown": tables.document, "latex": tables.latex, "csv": tables.csv}
     for name, form in forms.items():
