@@ -203,6 +203,13 @@ def _taken(
             found=", ".join(f"{one.record.paper}: {len(one.numbers)}" for one in methods),
             todo=_AGAIN,
         )
+    beyond = [number for number in numbers if number >= len(clip.gt)]
+    if beyond:
+        raise BenchError(
+            f"{methods[0].files.files[numbers.index(beyond[0])]} is beyond the end of the clip",
+            expected=f"numbers below {len(clip.gt)}, which begin at 0",
+            todo=f"remove it, or {_AGAIN}",
+        )
     place, row = _chosen(_differences(clip, methods, on_frame))
     height, width = clip.gt[0].shape[:2]
     one = Pictures(
@@ -220,6 +227,7 @@ def _taken(
             for m in methods
         ],
     )
+    former = _formerly(results, one)
     profile = np.stack([clip.gt[t][row] for t in numbers])
     frames.write(profile_file(results, one, "gt"), profile, smallest=True)
     frames.write(frame_file(results, one, "gt"), clip.gt[numbers[place]], smallest=True)
@@ -230,9 +238,18 @@ def _taken(
         frames.write(frame_file(results, one, method.name), m.files[place], smallest=True)
     text = msgspec.json.format(msgspec.json.encode(one, order="sorted"), indent=2).decode()
     storage.write_text(folder(results, one) / "clip.json", text + "\n")
-    for former in set(folder(results, one).glob("*.png")).difference(_files(results, one)):
-        former.unlink()
+    for file in former.difference(_files(results, one)):
+        file.unlink(missing_ok=True)
     return one
+
+
+def _formerly(results: Path, one: Pictures) -> set[Path]:
+    """The pictures of the clip that were taken before; a reader's own files are none of them."""
+    file = folder(results, one) / "clip.json"
+    if not file.is_file():
+        return set()
+    before = storage.read_json(file, Pictures, todo="remove it; the pictures are taken anew")
+    return set(_files(results, before))
 
 
 def _row(frame: Frame, row: int, on_frame: Callable[[], object]) -> Frame:

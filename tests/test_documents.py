@@ -181,6 +181,11 @@ def test_no_import_runs_upward():
     for name, text in modules.items():
         imported = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom)]
         assert not any((node.module or "").startswith("reproductions") for node in imported)
+        assert not any(node.level for node in imported), f"{name} imports by dots"
+        plain = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Import)]
+        tops = {one.name.partition(".")[0] for node in plain for one in node.names}
+        # Only from-imports are held to their floors below.
+        assert not {"bench", "reproductions"} & tops, f"{name} imports whole packages"
         found = {(node.module or "").rpartition(".")[2] for node in imported}
         found |= {one.name for node in imported if _is_folder(node) for one in node.names}
         for other in found & set(level):

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import reproductions
+from bench.cost import flops
 from reproductions.layers.enlargement import enlarge
 
 
@@ -39,6 +41,16 @@ def test_one_convolution_is_the_three(h: int, w: int, dtype: torch.dtype) -> Non
         found = enlarge((x - 0.5).to(dtype), steps.to(dtype))
     assert found.shape == (2, 3, 4 * h, 4 * w)
     assert parity.relative_error(found, expected) < (1e-14 if dtype == torch.float64 else 1e-6)
+
+
+@pytest.mark.parametrize(("h", "w", "share"), [(180, 320, 18), (64, 112, 47), (48, 48, 106)])
+def test_what_it_takes_of_the_multiplications(h: int, w: int, share: int) -> None:
+    """Per cent, as the docstring says; those that make the one convolution are counted."""
+    network = reproductions.network("tdan", "bix4").to("meta")
+    x = torch.empty(1, 64, h, w, device="meta")
+    with torch.inference_mode():
+        whole = flops.count(lambda: network.enlarge(x)).total
+        assert round(100 * flops.count(lambda: enlarge(x, network.enlarge)).total / whole) == share
 
 
 def test_gradients_go_through_the_steps() -> None:

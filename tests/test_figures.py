@@ -168,14 +168,20 @@ def test_figures_whose_data_are_gone_are_orphans(results):
     below = figures.folder(results)
     (below / "by-hand.svg").write_text("<svg></svg>\n")
     (below / "notes.txt").write_text("sha256:" + "0" * 64)
+    shutil.copy(below / "sample-bi/means.svg", below / "chosen for the paper.svg")
+    (below / "sample-bi/crops.svg").mkdir()
+    (below / "sample-bi/errors.png").symlink_to("nowhere")
     assert figures.orphans(results, wanted(results)) == []
+    (below / "sample-bi/crops.svg").rmdir()
+    (below / "sample-bi/errors.png").unlink()
     record.path(results, "toy", "good", "sample", "bi").unlink()
     record.path(results, "toy", "other", "sample", "bi").unlink()
     found = figures.orphans(results, wanted(results))
     assert len(found) == 2 * (len(BOARD | PAN) + 1)
     for file in found:
         figures.discard(results, file)
-    assert sorted(file.name for file in below.iterdir()) == ["by-hand.svg", "notes.txt"]
+    left = ["by-hand.svg", "chosen for the paper.svg", "notes.txt"]
+    assert sorted(file.name for file in below.iterdir()) == left
 
 
 def test_what_else_lies_in_a_folder_stays(results):

@@ -98,6 +98,7 @@ def test_taking_again_removes_what_is_shown_no_longer(ran):
     second_method(ran, lambda frame, _: 255 - frame)
     folder = pictures.folder(ran.results, ran.take())
     assert (folder / "other-one.png").exists()
+    (folder / "mine.png").write_text("kept")
     record.path(ran.results, "other", "one", "sample", "bi").unlink()
     ran.take()
     assert sorted(file.name for file in folder.iterdir()) == [
@@ -107,6 +108,7 @@ def test_taking_again_removes_what_is_shown_no_longer(ran):
         "gt-profile.png",
         "gt.png",
         "lr.png",
+        "mine.png",
     ]
 
 
@@ -133,6 +135,12 @@ def test_frames_of_another_run_are_refused(ran, noise):
         ran.take()
     frames.write(ran.files[3], noise(16, 16))
     with pytest.raises(BenchError, match=r"differs in size from its GT frame: .* found 16x16"):
+        ran.take()
+
+
+def test_frames_beyond_the_clip_are_named(ran):
+    ran.files[0].rename(ran.files[0].with_name("00000099.png"))
+    with pytest.raises(BenchError, match=r"00000099\.png is beyond the end .*expected numbers be"):
         ran.take()
 
 

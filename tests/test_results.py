@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,20 @@ def test_tables_are_fresh(name):
 def test_what_papers_share_is_fresh():
     for file, content in generated.shared(RESULTS).items():
         assert file.read_bytes() == content
+
+
+def test_a_checkout_has_the_committed_bytes(tmp_path, monkeypatch):
+    """Else every generated file is stale where git is told to give text files other line ends."""
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)  # set by hooks of another repository
+    shutil.copy(RESULTS.parent / ".gitattributes", tmp_path)
+    table = tmp_path / "table.md"
+    table.write_bytes(b"a\nb\n")
+    for words in ("init -q", "config core.autocrlf true", "add table.md"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    table.unlink()
+    subprocess.run(["git", "checkout", "-q", "--", "table.md"], cwd=tmp_path, check=True)
+    assert table.read_bytes() == b"a\nb\n"
 
 
 def test_figures_are_current_and_none_has_lost_its_data():

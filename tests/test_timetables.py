@@ -68,6 +68,11 @@ def test_what_is_no_such_time_does_not_join(toy, other):
     ]
 
 
+def test_a_time_of_falling_clocks_says_so(toy):
+    ((_, how),) = joined(toy, toys(clocks_fell=True)).notes
+    assert "times 100, while clocks fell: `" in how
+
+
 def test_of_a_device_the_likest_clip_joins(toy):
     clips = [toys(ms, whole_clips=True, frames=t) for ms, t in ((10, 7), (20, 90), (30, 28))]
     assert joined(toy, *clips).groups[1][0][1] == "2.00"
@@ -78,6 +83,7 @@ def test_of_a_device_the_likest_clip_joins(toy):
 def test_the_unit_is_that_of_the_column(toy):
     assert joined(toy, toys(1234.5), unit="ms", frames=1).groups[1][0][1] == "1234"
     assert joined(toy, toys(12.345), unit="ms", frames=1).groups[1][0][1] == "12.3"
+    assert joined(toy, toys(99.96), unit="ms", frames=1).groups[1][0][1] == "100"
 
 
 def test_columns_must_be_there():

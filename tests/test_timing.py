@@ -43,6 +43,13 @@ def test_flops_of_a_frame_in_steady_state(name, frames, convolutions):
     assert counted.total == pytest.approx(convolutions * 80 * CONV)
 
 
+def test_a_result_says_which_kernels_were_chosen(monkeypatch):
+    monkeypatch.delenv("BENCH_TRITON", raising=False)
+    assert "triton" not in measure().restoring
+    monkeypatch.setenv("BENCH_TRITON", "0")
+    assert measure().restoring["triton"] == "0"
+
+
 def test_rounds():
     network = toynetworks.Window()
     network.window = 5

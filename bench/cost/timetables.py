@@ -68,11 +68,12 @@ def fitting(timed: Timed, latencies: Sequence[Latency]) -> list[Latency]:
 def _time(timed: Timed, measured: Latency) -> str:
     """Three digits, or as many as the whole part has."""
     value = measured.latency_ms.median * timed.frames / _MILLISECONDS[timed.unit]
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def _how(timed: Timed, measured: Latency) -> str:
     clip = f" of a clip of {measured.frames}" if measured.whole_clips else ""
     words = [f"one SR frame in steady state{clip}, LR {measured.height}x{measured.width}"]
     words += [f"times {timed.frames}"] if timed.frames > 1 else []
+    words += ["while clocks fell"] if measured.clocks_fell else []
     return f"{', '.join(words)}: `{path(Path('results'), measured).as_posix()}`"

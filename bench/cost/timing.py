@@ -138,6 +138,8 @@ def _measure(  # noqa: PLR0917
             readings.append(read())
     of_network = [cost / options.batch for done in passes for cost in done.steady]
     described, one = hardware.describe(device), chosen.checkpoint(name)
+    # Which kernels were chosen; what else this says of precision stands in the options.
+    kernels = runtime.described("float32", tf32=False, compiled=False)
     return Latency(
         paper=chosen.name,
         checkpoint=name,
@@ -147,7 +149,7 @@ def _measure(  # noqa: PLR0917
         frames=shape.frames,
         whole_clips=isinstance(restorer, WholeClip),
         options=options,
-        restoring=restorer.settings(network, shape.height, shape.width),
+        restoring=restorer.settings(network, shape.height, shape.width) | kernels,
         parameters=sum(p.numel() for p in network.parameters()),
         flops_per_frame=round(count.total),
         counted_flops={key: round(n) for key, n in count.counted.items()},

@@ -34,6 +34,8 @@ _MARK = "sha256:"
 _MARKED = re.compile(rb"sha256:([0-9a-f]{64})")
 _HEAD, _TAIL = 2048, 16  # bytes among which the metadata and the end of a file stand
 _ENDS: dict[str, bytes] = {".svg": b"</svg>", ".png": b"IEND\xaeB`\x82"}
+# Bench gives its figures no other names, so that a copy under another one is its reader's.
+_NAMES = re.compile(r"means|clips|frames|parameters|time-.+|crops|errors|profiles")
 _CODE = ("style", "charts", "sheet", "crops", "maps")
 _ABOUT = f"""\
 # Figures
@@ -103,10 +105,17 @@ def write(file: Path, one: Wanted) -> None:
 def orphans(results: Path, found: Iterable[Path]) -> list[Path]:
     """The figures of bench that are none of those found: their data are gone.
 
-    Files without its mark, which it did not draw, are not counted.
+    Files without its mark, which it did not draw, are not counted, nor are copies under names that
+    it does not give.
     """
     kept, files = set(found), sorted(folder(results).glob("**/*"))
-    return [file for file in files if file.suffix in _ENDS and file not in kept and _shown(file)]
+    return [file for file in files if file not in kept and _named(file) and _shown(file)]
+
+
+def _named(file: Path) -> bool:
+    """Whether it is a file, not a folder or a link that leads nowhere, with a figure's name."""
+    known = file.suffix in _ENDS and _NAMES.fullmatch(file.stem)
+    return bool(known) and file.is_file()
 
 
 def discard(results: Path, file: Path) -> None:

@@ -2,8 +2,9 @@
 
 In STDAN (sttrans.py:178-208) and TDAN (TDAN/model.py:148-238) they stand between the last
 activation and the frame, and nothing among them is not linear: together they are one convolution of
-5x5 pixels, followed by one shuffle. It takes a tenth of the multiplications, and no feature map of
-4h x 4w is ever made.
+5x5 pixels, followed by one shuffle. Of LR frames of 180x320 it takes 18 % of the multiplications,
+of 64x112 47 %, with those that make the one convolution and the rim; of frames below some 50x50 it
+takes more. No feature map of 4h x 4w is ever made.
 
 Only at the rim it is another: each of the three convolutions reads zeros beyond the border where
 the one convolution reads what would have been there. The rim is made step by step.
