@@ -210,7 +210,7 @@ def _entries(chosen: Paper, records: Sequence[Record]) -> list[Entry]:
 
 
 def _cost(one: Standing) -> Cost:
-    points = [_point(one, line) for line in one.lines if _sortable(line.row.psnr)]
+    points = [_point(one, line) for line in one.lines if line.row.rank]
     return Cost(one.title + ", space-time" * one.board.space_time, _headings(one), points)
 
 
