@@ -242,12 +242,17 @@ def _whole(board: Board, records: Sequence[Record]) -> tuple[list[Row], list[Row
 def _ranked(board: Board, found: Sequence[Row]) -> Iterator[Row]:
     first, before, rank = None, None, 0
     for place, row in enumerate(found, 1):
-        apart = first is None or bootstrap.separable(_differences(board, first, row))
+        apart = first is None or _apart(_differences(board, first, row))
         tied = before is not None and (before.psnr, before.ssim) == (row.psnr, row.ssim)
         if first is None or (apart and not tied):
             first, rank = row, place
         before = row
         yield row._replace(rank=rank, remark="" if apart else _INSEPARABLE)
+
+
+def _apart(differences: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether more than chance is between two; none is left where only one is exact throughout."""
+    return not any(map(len, differences)) or bootstrap.separable(differences)
 
 
 def _differences(board: Board, one: Row, two: Row) -> list[NDArray[np.float64]]:

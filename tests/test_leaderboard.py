@@ -181,6 +181,15 @@ def test_identical_frames_are_said():
     assert ranks(made(clips), made(clips, checkpoint="z"))[1] == ("z", 1, True)
 
 
+def test_what_restores_every_frame_exactly_is_apart_from_what_does_not():
+    exact = [
+        made([clip(name, scores(["inf"] * 9, [1.0] * 9)) for name in CLIPS], checkpoint=checkpoint)
+        for checkpoint in ("x", "y")
+    ]
+    found = ranks(*exact, result("a", 26.0), result("b", 25.0))
+    assert found == [("x", 1, False), ("y", 1, False), ("a", 3, False), ("b", 4, False)]
+
+
 def test_status_is_the_verdict_on_the_own_cells(toy):
     def status(checkpoint="good", level=28.2, **fields):
         one = result(checkpoint, level, ssim=0.8278, **fields)
