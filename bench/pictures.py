@@ -203,6 +203,12 @@ def _taken(
             found=", ".join(f"{one.record.paper}: {len(one.numbers)}" for one in methods),
             todo=_AGAIN,
         )
+    if numbers[-1] >= len(clip.gt):
+        raise BenchError(
+            f"{methods[0].files.files[-1]} has no GT frame",
+            expected=f"frames from 0 to {len(clip.gt) - 1}",
+            todo="remove the file, or run again",
+        )
     place, row = _chosen(_differences(clip, methods, on_frame))
     height, width = clip.gt[0].shape[:2]
     one = Pictures(

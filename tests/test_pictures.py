@@ -136,6 +136,12 @@ def test_frames_of_another_run_are_refused(ran, noise):
         ran.take()
 
 
+def test_frames_beyond_the_clip_are_refused(ran):
+    frames.write(ran.files[0].with_name("00000099.png"), frames.read(ran.files[0]))
+    with pytest.raises(BenchError, match=r"0099\.png has no GT frame: expected frames from 0 to 8"):
+        ran.take()
+
+
 def test_other_gt_is_refused(ran):
     (one,) = ran.records
     clip = msgspec.structs.replace(one.clips[0], gt_sha256="0" * 64)
