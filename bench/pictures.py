@@ -226,6 +226,8 @@ def _taken(
             for m in methods
         ],
     )
+    # Last written and first removed: it never tells of pictures that were replaced in part.
+    (folder(results, one) / "clip.json").unlink(missing_ok=True)
     profile = np.stack([clip.gt[t][row] for t in numbers])
     frames.write(profile_file(results, one, "gt"), profile, smallest=True)
     frames.write(frame_file(results, one, "gt"), clip.gt[numbers[place]], smallest=True)
