@@ -189,6 +189,13 @@ def test_places_inside_the_page_exist(visit, site):
     assert target.is_visible()  # though its list was closed
 
 
+def test_an_address_that_ends_in_anything_harms_nothing(visit, site):
+    page = visit(site)
+    page.goto(f"{site.as_uri()}#50%")
+    page.reload()
+    assert page.locator("#curve-chart svg[role=img]").count() == 1
+
+
 def test_curves_follow_their_controls(visit, site):
     page = visit(site)
     (one,) = [each for each in pageresults.records(site.parent) if each.paper == "edvr"]
