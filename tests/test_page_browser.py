@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pageresults
 import pytest
 from browser import NARROW, WIDE
-from measured import write
+from measured import clip, made, scores, write
 from pageresults import written
 
 pytestmark = pytest.mark.browser
@@ -231,6 +231,28 @@ def test_curves_follow_their_controls(visit, site):
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     assert lines.count() == 2
+
+
+def test_identical_frames_are_gaps_that_can_be_read(visit, tmp_path):
+    psnr = ["inf", 25.0, "inf", 26.0, "inf"]
+    write(tmp_path, made([clip("pan", scores(psnr)), clip("zoom", scores(["inf"] * 5))]))
+    page = visit(written(tmp_path))
+    plot = page.locator("#curve-chart .plot")
+    tip = page.locator("#curve-chart .tip")
+    width = plot.bounding_box()["width"]
+    page.locator("#curve-controls [name=clip]").select_option(label="pan")
+    plot.locator("svg").wait_for()
+    for key, said in (("Home", "frame 0"), ("End", "frame 4")):
+        plot.focus()
+        page.keyboard.press(key)
+        assert tip.inner_text().split("\n") == [said, "toy good: identical frames"]
+        guide = page.locator("#curve-chart .guide").get_attribute("d")
+        assert 0 < float(guide[1:].split()[0]) < width
+    page.locator("#curve-controls [name=clip]").select_option("")
+    plot.locator("svg").wait_for()
+    plot.focus()
+    page.keyboard.press("End")
+    assert "toy good: identical frames (zoom)" in tip.inner_text()
 
 
 def test_thousands_of_clips_stay_usable(visit, tmp_path):
