@@ -317,6 +317,18 @@ def test_the_theme_follows_the_system_and_the_switch(visit, site, chromium):
     assert page.evaluate(BACK) == dark
 
 
+def test_paper_is_light_whatever_the_screen_is(visit, site):
+    text = "getComputedStyle(document.body).color"
+    page = visit(site, color_scheme="light")
+    dark = page.evaluate(text)
+    for scheme, theme in (("light", "dark"), ("dark", "dark"), ("dark", "system")):
+        page.emulate_media(media="screen", color_scheme=scheme)
+        page.get_by_label("Colours").select_option(theme)
+        assert page.evaluate(text) != dark
+        page.emulate_media(media="print", color_scheme=scheme)
+        assert page.evaluate(text) == dark
+
+
 def test_it_works_where_nothing_can_be_remembered(visit, site, chromium):
     context = chromium.new_context(color_scheme="light")
     context.add_init_script(
