@@ -257,13 +257,15 @@ def _apart(differences: Sequence[NDArray[np.float64]]) -> bool:
 
 def _differences(board: Board, one: Row, two: Row) -> list[NDArray[np.float64]]:
     """PSNR of every frame of every clip under one less that under two; no infinite ones."""
+    names = [row.record.name_of(board.protocol) or "" for row in (one, two)]
+    seconds = {clip.clip: clip for clip in two.record.clips}  # sets have thousands of clips
     found = []
     for first in one.record.clips:
-        second = two.record.clip(first.clip)
+        second = seconds.get(first.clip)
         if second is not None:
             pair = [
-                np.array(clip.scores[of.record.name_of(board.protocol) or ""].numbers())
-                for clip, of in ((first, one), (second, two))
+                np.array(clip.scores[name].numbers())
+                for clip, name in zip((first, second), names, strict=True)
             ]
             finite = np.isfinite(pair[0]) & np.isfinite(pair[1])
             found.append(pair[0][finite] - pair[1][finite])

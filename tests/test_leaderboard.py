@@ -79,6 +79,25 @@ def test_paired_frames_tell_apart_what_means_do_not():
     assert ranks(one, two) == [("a", 1, False), ("b", 2, False)]
 
 
+def test_ranking_is_not_the_square_of_the_clips():
+    class Counted(list):
+        seen = 0
+
+        def __iter__(self):
+            for one in super().__iter__():
+                Counted.seen += 1
+                yield one
+
+    def looks(count):
+        clips = [clip(f"{i:04d}", scores([25.0])) for i in range(count)]
+        two = [made(clips, checkpoint=name) for name in ("a", "b")]
+        Counted.seen = 0
+        leaderboard.rows(SAMPLE, [msgspec.structs.replace(r, clips=Counted(clips)) for r in two])
+        return Counted.seen
+
+    assert 0 < looks(80) <= 4 * looks(20)
+
+
 def test_incomplete_sets_have_no_rank_and_no_mean():
     part = result("part", 99.0)
     part = msgspec.structs.replace(part, clips=part.clips[:2], clip_count=4)
