@@ -180,7 +180,7 @@ def boards(papers: Sequence[Paper], records: Sequence[Record]) -> dict[Board, li
         board = Board(one.dataset, one.degradation, one.interpolates)
         if _belongs(one, board, known.get(one.paper)):
             found.setdefault(board, []).append(one)
-    return {board: found[board] for board in sorted(found, key=_place)}
+    return {board: found[board] for board in sorted(found, key=place)}
 
 
 def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
@@ -193,7 +193,7 @@ def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
     return not one.untrained and (described is None or not described.network or all(weights))
 
 
-def _place(board: Board) -> tuple[int, int, bool]:
+def place(board: Board) -> tuple[int, int, bool]:
     """Data sets and degradations in the order of datasets.yaml."""
     degradations = list(catalog.get(board.dataset).degradations)
     return (

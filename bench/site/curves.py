@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from bench import catalog, score
+from bench import catalog, leaderboard, score
+from bench.leaderboard import Board
 from bench.record import ClipRecord, Record
 from bench.site import panel
 
@@ -51,8 +52,7 @@ def of_records(records: Sequence[Record], order: Mapping[str, int]) -> list[Curv
     for one in records:
         if one.clips:
             sets.setdefault((one.dataset, one.degradation, one.interpolates), []).append(one)
-    names = list(catalog.load())
-    keys = sorted(sets, key=lambda key: (names.index(key[0]), key[1:]))
+    keys = sorted(sets, key=lambda key: leaderboard.place(Board(*key)))
     return [_curves(key, sets[key], order) for key in keys]
 
 
