@@ -296,6 +296,13 @@ def test_costs_are_drawn_by_device(visit, site):
     assert rows == ["edvr m-reds 900 27.35", "tdan bix4 410 26.62"]
 
 
+def test_leaderboards_without_ranks_have_nothing_to_draw(visit, tmp_path):
+    write(tmp_path, made([clip("pan", scores([25.0] * 9))], clip_count=4))
+    page = visit(written(tmp_path))
+    said = page.texts("#cost-charts")
+    assert said == ["Nothing to draw: no method has a rank on this leaderboard."]
+
+
 BACK = "() => getComputedStyle(document.body).backgroundColor"
 
 
