@@ -39,7 +39,7 @@ _INSEPARABLE = (
     "not separable on this set from the first of its rank: the 95 % interval of the mean "
     "difference in PSNR, from a paired bootstrap over clips and frames, holds 0"
 )
-_OTHER_GT = "scored against other GT frames than the other rows: no rank"
+OTHER_GT = "scored against other GT frames than the other rows: no rank"
 _NOTHING = "Nothing was measured yet."
 _NONE = "-"
 
@@ -215,7 +215,7 @@ def rows(board: Board, records: Sequence[Record]) -> list[Row]:
         if not one.complete(name := one.name_of(board.protocol) or "")
     ]
     same, others = _whole(board, records)
-    others = [row._replace(remark=_OTHER_GT) for row in others]
+    others = [row._replace(remark=OTHER_GT) for row in others]
     return [*_ranked(board, same), *others, *partial]
 
 
