@@ -39,7 +39,7 @@ _INSEPARABLE = (
     "not separable on this set from the first of its rank: the 95 % interval of the mean "
     "difference in PSNR, from a paired bootstrap over clips and frames, holds 0"
 )
-_OTHER_GT = "scored against other GT frames than the other rows: no rank"
+OTHER_GT = "scored against other GT frames than the other rows: no rank"
 _NOTHING = "Nothing was measured yet."
 _NONE = "-"
 
@@ -180,7 +180,7 @@ def boards(papers: Sequence[Paper], records: Sequence[Record]) -> dict[Board, li
         board = Board(one.dataset, one.degradation, one.interpolates)
         if _belongs(one, board, known.get(one.paper)):
             found.setdefault(board, []).append(one)
-    return {board: found[board] for board in sorted(found, key=_place)}
+    return {board: found[board] for board in sorted(found, key=place)}
 
 
 def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
@@ -193,7 +193,7 @@ def _belongs(one: Record, board: Board, chosen: Paper | None) -> bool:
     return not one.untrained and (described is None or not described.network or all(weights))
 
 
-def _place(board: Board) -> tuple[int, int, bool]:
+def place(board: Board) -> tuple[int, int, bool]:
     """Data sets and degradations in the order of datasets.yaml."""
     degradations = list(catalog.get(board.dataset).degradations)
     return (
@@ -215,7 +215,7 @@ def rows(board: Board, records: Sequence[Record]) -> list[Row]:
         if not one.complete(name := one.name_of(board.protocol) or "")
     ]
     same, others = _whole(board, records)
-    others = [row._replace(remark=_OTHER_GT) for row in others]
+    others = [row._replace(remark=OTHER_GT) for row in others]
     return [_told(row) for row in (*_ranked(board, same), *others, *partial)]
 
 
@@ -248,7 +248,7 @@ def _whole(board: Board, records: Sequence[Record]) -> tuple[list[Row], list[Row
 def _ranked(board: Board, found: Sequence[Row]) -> Iterator[Row]:
     first, before, rank = None, None, 0
     for place, row in enumerate(found, 1):
-        apart = first is None or bootstrap.separable(_differences(board, first, row))
+        apart = first is None or _apart(_differences(board, first, row))
         tied = before is not None and (before.psnr, before.ssim) == (row.psnr, row.ssim)
         if first is None or (apart and not tied):
             first, rank = row, place
@@ -256,15 +256,22 @@ def _ranked(board: Board, found: Sequence[Row]) -> Iterator[Row]:
         yield row._replace(rank=rank, remark="" if apart else _INSEPARABLE)
 
 
+def _apart(differences: Sequence[NDArray[np.float64]]) -> bool:
+    """Whether more than chance is between two; none is left where only one is exact throughout."""
+    return not any(map(len, differences)) or bootstrap.separable(differences)
+
+
 def _differences(board: Board, one: Row, two: Row) -> list[NDArray[np.float64]]:
     """PSNR of every frame of every clip under one less that under two; no infinite ones."""
+    names = [row.record.name_of(board.protocol) or "" for row in (one, two)]
+    seconds = {clip.clip: clip for clip in two.record.clips}  # sets have thousands of clips
     found = []
     for first in one.record.clips:
-        second = two.record.clip(first.clip)
+        second = seconds.get(first.clip)
         if second is not None:
             pair = [
-                np.array(clip.scores[of.record.name_of(board.protocol) or ""].numbers())
-                for clip, of in ((first, one), (second, two))
+                np.array(clip.scores[name].numbers())
+                for clip, name in zip((first, second), names, strict=True)
             ]
             finite = np.isfinite(pair[0]) & np.isfinite(pair[1])
             found.append(pair[0][finite] - pair[1][finite])

@@ -195,21 +195,7 @@ def _taken(
     results: Path,
     on_frame: Callable[[], object],
 ) -> Pictures:
-    numbers = methods[0].numbers
-    if any(one.numbers != numbers for one in methods):
-        raise BenchError(
-            f"{clip.dataset}/{clip.name}: methods were saved with different frames",
-            expected=f"{len(numbers)} frames as of {methods[0].record.paper}",
-            found=", ".join(f"{one.record.paper}: {len(one.numbers)}" for one in methods),
-            todo=_AGAIN,
-        )
-    beyond = [number for number in numbers if number >= len(clip.gt)]
-    if beyond:
-        raise BenchError(
-            f"{methods[0].files.files[numbers.index(beyond[0])]} is beyond the end of the clip",
-            expected=f"numbers below {len(clip.gt)}, which begin at 0",
-            todo=f"remove it, or {_AGAIN}",
-        )
+    numbers = _numbers(clip, methods)
     place, row = _chosen(_differences(clip, methods, on_frame))
     height, width = clip.gt[0].shape[:2]
     one = Pictures(
@@ -227,20 +213,55 @@ def _taken(
             for m in methods
         ],
     )
-    former = _formerly(results, one)
-    profile = np.stack([clip.gt[t][row] for t in numbers])
-    frames.write(profile_file(results, one, "gt"), profile, smallest=True)
-    frames.write(frame_file(results, one, "gt"), clip.gt[numbers[place]], smallest=True)
-    frames.write(frame_file(results, one, "lr"), clip.lr[numbers[place]], smallest=True)
-    for method, m in zip(one.methods, methods, strict=True):
-        profile = np.stack([_row(frame, row, on_frame) for frame in m.files])
-        frames.write(profile_file(results, one, method.name), profile, smallest=True)
-        frames.write(frame_file(results, one, method.name), m.files[place], smallest=True)
+    description, former = folder(results, one) / "clip.json", _formerly(results, one)
+    # Last written and first removed: it never tells of pictures that were replaced in part.
+    description.unlink(missing_ok=True)
+    _write(results, one, clip, methods, on_frame)
     text = msgspec.json.format(msgspec.json.encode(one, order="sorted"), indent=2).decode()
-    storage.write_text(folder(results, one) / "clip.json", text + "\n")
+    storage.write_text(description, text + "\n")
     for file in former.difference(_files(results, one)):
         file.unlink(missing_ok=True)
     return one
+
+
+def _numbers(clip: Clip, methods: Sequence[Saved]) -> list[int]:
+    """Which frames were saved; the same of all methods, and none that the clip has not."""
+    first = methods[0]
+    if any(one.numbers != first.numbers for one in methods):
+        raise BenchError(
+            f"{clip.dataset}/{clip.name}: methods were saved with different frames",
+            expected=f"{len(first.numbers)} frames as of {first.record.paper}",
+            found=", ".join(f"{one.record.paper}: {len(one.numbers)}" for one in methods),
+            todo=_AGAIN,
+        )
+    beyond = [place for place, number in enumerate(first.numbers) if number >= len(clip.gt)]
+    if beyond:
+        raise BenchError(
+            f"{first.files.files[beyond[0]]} is beyond the end of the clip",
+            expected=f"numbers below {len(clip.gt)}, which begin at 0",
+            todo=f"remove it, or {_AGAIN}",
+        )
+    return first.numbers
+
+
+def _write(
+    results: Path,
+    one: Pictures,
+    clip: Clip,
+    methods: Sequence[Saved],
+    on_frame: Callable[[], object],
+) -> None:
+    """Writes the frame and the row over time of GT and of each method, and the LR frame."""
+    numbers = methods[0].numbers
+    profile = np.stack([clip.gt[t][one.row] for t in numbers])
+    frames.write(profile_file(results, one, "gt"), profile, smallest=True)
+    frames.write(frame_file(results, one, "gt"), clip.gt[one.frame], smallest=True)
+    frames.write(frame_file(results, one, "lr"), clip.lr[one.frame], smallest=True)
+    for method, m in zip(one.methods, methods, strict=True):
+        profile = np.stack([_row(frame, one.row, on_frame) for frame in m.files])
+        frames.write(profile_file(results, one, method.name), profile, smallest=True)
+        shown = m.files[numbers.index(one.frame)]
+        frames.write(frame_file(results, one, method.name), shown, smallest=True)
 
 
 def _formerly(results: Path, one: Pictures) -> set[Path]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import msgspec
 from measured import clip, made, scores
 
+from bench import leaderboard
 from bench.protocol import PROTOCOLS
 from bench.site import curves, panel
 
@@ -51,7 +52,19 @@ def test_space_time_and_other_degradations_are_sets_of_their_own():
     other = made([clip("pan", scores([25.0] * 3))], degradation="bd")
     between = made([clip("pan", scores([25.0] * 3), interpolated=[1])])
     found = curves.of_records([plain, other, between], {})
-    assert [one.title for one in found] == ["Sample, bd", "Sample, bi", "Sample, bi, space-time"]
+    assert [one.title for one in found] == ["Sample, bi", "Sample, bi, space-time", "Sample, bd"]
+
+
+def test_sets_are_in_the_order_of_the_leaderboards():
+    records = [
+        made([clip("pan", scores([25.0]))], dataset=dataset, degradation=degradation)
+        for dataset in ("sample", "vid4")
+        for degradation in ("bd", "bd-duf", "bi")
+    ]
+    boards = [leaderboard.Standing(one, [], [], []) for one in leaderboard.boards([], records)]
+    titles = [one.title for one in curves.of_records(records, {})]
+    assert titles == [one.title for one in boards]
+    assert titles[0] == "Vid4, bi"
 
 
 def test_values_are_the_digits_that_tables_print():

@@ -79,6 +79,25 @@ def test_paired_frames_tell_apart_what_means_do_not():
     assert ranks(one, two) == [("a", 1, False), ("b", 2, False)]
 
 
+def test_ranking_is_not_the_square_of_the_clips():
+    class Counted(list):
+        seen = 0
+
+        def __iter__(self):
+            for one in super().__iter__():
+                Counted.seen += 1
+                yield one
+
+    def looks(count):
+        clips = [clip(f"{i:04d}", scores([25.0])) for i in range(count)]
+        two = [made(clips, checkpoint=name) for name in ("a", "b")]
+        Counted.seen = 0
+        leaderboard.rows(SAMPLE, [msgspec.structs.replace(r, clips=Counted(clips)) for r in two])
+        return Counted.seen
+
+    assert 0 < looks(80) <= 4 * looks(20)
+
+
 def test_incomplete_sets_have_no_rank_and_no_mean():
     part = result("part", 99.0)
     part = msgspec.structs.replace(part, clips=part.clips[:2], clip_count=4)
@@ -192,6 +211,15 @@ def test_identical_frames_are_said():
     rows, _ = section(document(made(clips), result("b", 24.0)), "Sample, bi")
     assert rows[1][4] == "25.00 (4 of 8 frames identical)"
     assert ranks(made(clips), made(clips, checkpoint="z"))[1] == ("z", 1, True)
+
+
+def test_what_restores_every_frame_exactly_is_apart_from_what_does_not():
+    exact = [
+        made([clip(name, scores(["inf"] * 9, [1.0] * 9)) for name in CLIPS], checkpoint=checkpoint)
+        for checkpoint in ("x", "y")
+    ]
+    found = ranks(*exact, result("a", 26.0), result("b", 25.0))
+    assert found == [("x", 1, False), ("y", 1, False), ("a", 3, False), ("b", 4, False)]
 
 
 def test_status_is_the_verdict_on_the_own_cells(toy):

@@ -287,6 +287,20 @@ def test_incomplete_sets_have_no_number_to_sort_by(tmp_path):
     assert blocks(text)["data-costs"][0]["points"] == []
 
 
+def test_what_has_other_gt_is_marked_in_curves_and_no_part_of_costs(tmp_path):
+    """What was scored against other GT frames has a mean, but none that compares."""
+    clips = [clip("pan", scores([25.0] * 9))]
+    others = [clip("pan", scores([40.0] * 9), gt_sha256="others")]
+    for checkpoint, shown in (("a", clips), ("b", clips), ("c", others)):
+        write(tmp_path, made(shown, checkpoint=checkpoint))
+    text = html(tmp_path)
+    assert any("40.00" in row for row in rows(text, id="boards"))
+    points = blocks(text)["data-costs"][0]["points"]
+    assert [one["name"] for one in points] == ["toy a", "toy b"]
+    methods = blocks(text)["data-curves-0"]["methods"]
+    assert [one["name"] for one in methods] == ["toy a", "toy b", "toy c (other GT)"]
+
+
 def test_pictures_are_those_of_the_results(results):
     gallery = blocks(html(results))["data-album-0"]
     labels = [image["label"] for image in gallery["images"]]

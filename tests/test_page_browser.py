@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pageresults
 import pytest
 from browser import NARROW, WIDE
-from measured import write
+from measured import clip, made, scores, write
 from pageresults import written
 
 pytestmark = pytest.mark.browser
@@ -189,6 +189,13 @@ def test_places_inside_the_page_exist(visit, site):
     assert target.is_visible()  # though its list was closed
 
 
+def test_an_address_that_ends_in_anything_harms_nothing(visit, site):
+    page = visit(site)
+    page.goto(f"{site.as_uri()}#50%")
+    page.reload()
+    assert page.locator("#curve-chart svg[role=img]").count() == 1
+
+
 def test_curves_follow_their_controls(visit, site):
     page = visit(site)
     (one,) = [each for each in pageresults.records(site.parent) if each.paper == "edvr"]
@@ -224,6 +231,28 @@ def test_curves_follow_their_controls(visit, site):
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     assert lines.count() == 2
+
+
+def test_identical_frames_are_gaps_that_can_be_read(visit, tmp_path):
+    psnr = ["inf", 25.0, "inf", 26.0, "inf"]
+    write(tmp_path, made([clip("pan", scores(psnr)), clip("zoom", scores(["inf"] * 5))]))
+    page = visit(written(tmp_path))
+    plot = page.locator("#curve-chart .plot")
+    tip = page.locator("#curve-chart .tip")
+    width = plot.bounding_box()["width"]
+    page.locator("#curve-controls [name=clip]").select_option(label="pan")
+    plot.locator("svg").wait_for()
+    for key, said in (("Home", "frame 0"), ("End", "frame 4")):
+        plot.focus()
+        page.keyboard.press(key)
+        assert tip.inner_text().split("\n") == [said, "toy good: identical frames"]
+        guide = page.locator("#curve-chart .guide").get_attribute("d")
+        assert 0 < float(guide[1:].split()[0]) < width
+    page.locator("#curve-controls [name=clip]").select_option("")
+    plot.locator("svg").wait_for()
+    plot.focus()
+    page.keyboard.press("End")
+    assert "toy good: identical frames (zoom)" in tip.inner_text()
 
 
 def test_thousands_of_clips_stay_usable(visit, tmp_path):
@@ -267,6 +296,13 @@ def test_costs_are_drawn_by_device(visit, site):
     assert rows == ["edvr m-reds 900 27.35", "tdan bix4 410 26.62"]
 
 
+def test_leaderboards_without_ranks_have_nothing_to_draw(visit, tmp_path):
+    write(tmp_path, made([clip("pan", scores([25.0] * 9))], clip_count=4))
+    page = visit(written(tmp_path))
+    said = page.texts("#cost-charts")
+    assert said == ["Nothing to draw: no method has a rank on this leaderboard."]
+
+
 BACK = "() => getComputedStyle(document.body).backgroundColor"
 
 
@@ -286,6 +322,18 @@ def test_the_theme_follows_the_system_and_the_switch(visit, site, chromium):
     assert page.evaluate(BACK) == dark
     page.reload()
     assert page.evaluate(BACK) == dark
+
+
+def test_paper_is_light_whatever_the_screen_is(visit, site):
+    text = "getComputedStyle(document.body).color"
+    page = visit(site, color_scheme="light")
+    dark = page.evaluate(text)
+    for scheme, theme in (("light", "dark"), ("dark", "dark"), ("dark", "system")):
+        page.emulate_media(media="screen", color_scheme=scheme)
+        page.get_by_label("Colours").select_option(theme)
+        assert page.evaluate(text) != dark
+        page.emulate_media(media="print", color_scheme=scheme)
+        assert page.evaluate(text) == dark
 
 
 def test_it_works_where_nothing_can_be_remembered(visit, site, chromium):

@@ -97,6 +97,16 @@ def test_zoom_and_pan_are_of_all_views(visit, site):
     assert zoom.input_value() == "1"
 
 
+def test_arrow_keys_scroll_the_page_where_nothing_is_enlarged(visit, site):
+    page = visit(site, reduced_motion="reduce")
+    for view in (page.locator(".maps .view").first, page.locator(".pictures > .view")):
+        view.focus()
+        page.wait_for_function("() => document.activeElement.classList.contains('view')")
+        before = page.evaluate("scrollY")
+        page.keyboard.press("ArrowUp")
+        page.wait_for_function("before => scrollY < before", arg=before)
+
+
 def test_both_sides_are_chosen(visit, site):
     page = visit(site)
     alts = page.locator(".side img")

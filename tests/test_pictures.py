@@ -112,6 +112,22 @@ def test_taking_again_removes_what_is_shown_no_longer(ran):
     ]
 
 
+def test_pictures_that_were_taken_in_part_are_not_read(ran, monkeypatch):
+    ran.take()
+    second_method(ran, lambda frame, _: 255 - frame)
+    real = frames.write
+
+    def write(file, *rest, **options):
+        if file.name.startswith("other"):
+            raise OSError("no space left")
+        real(file, *rest, **options)
+
+    monkeypatch.setattr(frames, "write", write)
+    with pytest.raises(OSError, match="no space left"):
+        ran.take()
+    assert pictures.read_all(ran.results, ran.records) == []
+
+
 def test_only_pictures_of_what_the_records_measured_are_read(ran):
     one = ran.take()
     assert pictures.read_all(ran.results, ran.records) == [one]

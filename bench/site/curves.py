@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from bench import catalog, score
+from bench import catalog, leaderboard, score
+from bench.leaderboard import Board
 from bench.record import ClipRecord, Record
 from bench.site import panel
 
@@ -45,19 +46,26 @@ class Curves(msgspec.Struct, frozen=True):
     methods: list[Method]
 
 
-def of_records(records: Sequence[Record], order: Mapping[str, int]) -> list[Curves]:
-    """The curves of every data set and degradation; `order` ranks the files of records."""
+def of_records(
+    records: Sequence[Record], order: Mapping[str, int], others: Collection[str] = ()
+) -> list[Curves]:
+    """The curves of every data set and degradation; `order` ranks the files of records.
+
+    `others` are the files of those that were scored against other GT frames than the rest.
+    """
     sets: dict[tuple[str, str, bool], list[Record]] = {}
     for one in records:
         if one.clips:
             sets.setdefault((one.dataset, one.degradation, one.interpolates), []).append(one)
-    names = list(catalog.load())
-    keys = sorted(sets, key=lambda key: (names.index(key[0]), key[1:]))
-    return [_curves(key, sets[key], order) for key in keys]
+    keys = sorted(sets, key=lambda key: leaderboard.place(Board(*key)))
+    return [_curves(key, sets[key], order, others) for key in keys]
 
 
 def _curves(
-    key: tuple[str, str, bool], records: Sequence[Record], order: Mapping[str, int]
+    key: tuple[str, str, bool],
+    records: Sequence[Record],
+    order: Mapping[str, int],
+    others: Collection[str],
 ) -> Curves:
     dataset, degradation, between = key
     clips = {clip.clip: clip for one in records for clip in one.clips}
@@ -69,6 +77,7 @@ def _curves(
     single = all(len(values.psnr) < 2 for c in clips.values() for values in c.scores.values())
     ranked = sorted(records, key=lambda one: order.get(panel.record_file(one), len(order)))
     title = f"{catalog.get(dataset).title}, {degradation}"
+    methods = [_method(one, names, ordered, single=single) for one in ranked]
     return Curves(
         title=title + (", space-time" if between else ""),
         clips=names,
@@ -78,7 +87,12 @@ def _curves(
             for name in ordered
         },
         single=single,
-        methods=[_method(one, names, ordered, single=single) for one in ranked],
+        methods=[
+            msgspec.structs.replace(one, name=f"{one.name} (other GT)")
+            if one.file in others
+            else one
+            for one in methods
+        ],
     )
 
 

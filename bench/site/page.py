@@ -88,8 +88,9 @@ def document(
 ) -> bytes:
     """results/index.html: the same bytes for the same results and papers."""
     entries = [entry for chosen in papers for entry in _entries(chosen, records)]
-    order = [line.row.record for one in standings for line in one.lines]
-    ranks = {panel.record_file(one): rank for rank, one in enumerate(order)}
+    order = [line.row for one in standings for line in one.lines]
+    ranks = {panel.record_file(row.record): rank for rank, row in enumerate(order)}
+    others = {panel.record_file(row.record) for row in order if row.remark == leaderboard.OTHER_GT}
     panels = [*map(panel.of_record, records), *map(panel.of_latency, latencies)]
     script = "\n".join(_asset(name) for name in _SCRIPTS)
     template = _environment().get_template("page.html.j2")
@@ -108,7 +109,7 @@ def document(
         cell_datasets=_titles(one.judged.cell.dataset for one in entries),
         devices=_devices(latencies),
         costs=[_cost(one) for one in standings],
-        curves=curves.of_records(records, ranks),
+        curves=curves.of_records(records, ranks, others),
         albums=albums,
         panels={one.file: one for one in sorted(panels, key=lambda one: one.file)},
     )
@@ -210,7 +211,7 @@ def _entries(chosen: Paper, records: Sequence[Record]) -> list[Entry]:
 
 
 def _cost(one: Standing) -> Cost:
-    points = [_point(one, line) for line in one.lines if _sortable(line.row.psnr)]
+    points = [_point(one, line) for line in one.lines if line.row.rank]
     return Cost(one.title + ", space-time" * one.board.space_time, _headings(one), points)
 
 

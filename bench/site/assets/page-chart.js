@@ -94,7 +94,7 @@ function chart(box, spec) {
     const foot = state.height - MARGIN.bottom;
     state.cursor.replaceChildren(
       draw("path", { class: "guide", d: `M${stop.x} ${MARGIN.top}V${foot}` }),
-      ...stop.found.map(({ one, y }) => marker(one.style, stop.x, y, 6)),
+      ...stop.found.filter(({ y }) => y !== null).map(({ one, y }) => marker(one.style, stop.x, y, 6)),
     );
     const heading = spec.heading ? [make("strong", {}, spec.heading(stop.value))] : [];
     tip.replaceChildren(
@@ -138,7 +138,8 @@ function chart(box, spec) {
 }
 
 function drawAxes(spec, series, width, height) {
-  const points = series.flatMap((one) => one.points).filter((point) => Number.isFinite(point.y));
+  const all = series.flatMap((one) => one.points);
+  const points = all.filter((point) => Number.isFinite(point.y));
   const right = width - MARGIN.right;
   const foot = height - MARGIN.bottom;
   const svg = draw("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img" });
@@ -148,7 +149,7 @@ function drawAxes(spec, series, width, height) {
     return { svg, x: null, y: null };
   }
   const about = Math.floor(width / 110);
-  const x = scale(points.map((point) => point.x), [MARGIN.left, right], { ...spec.x, about });
+  const x = scale(all.map((point) => point.x), [MARGIN.left, right], { ...spec.x, about });
   const y = scale(points.map((point) => point.y), [foot, MARGIN.top], { ...spec.y, about: 5 });
   for (const { value, text } of y.marks) {
     const at = y.place(value);
@@ -210,9 +211,8 @@ function stopsOf(spec, series, { x, y }) {
       if (point.y === null && !spec.heading) continue;
       const key = spec.heading ? point.x : stops.size;
       if (!stops.has(key)) stops.set(key, { value: point.x, x: x.place(point.x), found: [] });
-      if (Number.isFinite(point.y)) {
-        stops.get(key).found.push({ one, point, y: y.place(point.y) });
-      }
+      const place = Number.isFinite(point.y) ? y.place(point.y) : null; // a gap still has its text
+      stops.get(key).found.push({ one, point, y: place });
     }
   }
   return [...stops.values()].sort((one, two) => one.x - two.x);

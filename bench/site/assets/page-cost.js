@@ -70,6 +70,10 @@
     const board = costs[Number(select.value)];
     const code = (text) => make("code", {}, text);
     box.replaceChildren();
+    if (board.points.length === 0) {
+      box.append(make("p", {}, "Nothing to draw: no method has a rank on this leaderboard."));
+      return;
+    }
     board.headings.forEach((heading, index) => {
       add(
         board,

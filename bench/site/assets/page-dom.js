@@ -57,7 +57,13 @@ function offer(select, options, preferred = null) {
 
 /** Opens the list that the place of the address lies in, where the browser does not. */
 function reveal() {
-  const place = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  let id = location.hash.slice(1);
+  try {
+    id = decodeURIComponent(id);
+  } catch {
+    // An address may end in anything; one that is not encoded is taken as it stands.
+  }
+  const place = document.getElementById(id);
   const closed = place?.closest("details:not([open])");
   if (!closed) return;
   closed.open = true;

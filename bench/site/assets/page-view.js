@@ -69,6 +69,9 @@ function steer(view, eye, divided) {
       0: () => eye.reset(),
     };
     if (!(event.key in acts) || event.ctrlKey || event.metaKey || event.altKey) return;
+    const sideways = event.key === "ArrowLeft" || event.key === "ArrowRight";
+    const nothingToMove = eye.state.zoom === 1 && !(divided && sideways);
+    if (event.key.startsWith("Arrow") && nothingToMove) return; // they scroll the page, as elsewhere
     event.preventDefault();
     acts[event.key]();
   });
