@@ -203,6 +203,9 @@ def _times(before: Latency, after: Latency) -> Finding:
             return Finding(
                 task, where, _ms(before), _ms(after), "not comparable", f"{which}: {why}"
             )
+    if before.restoring.get("triton") != after.restoring.get("triton"):
+        why = "other kernels: BENCH_TRITON differed"
+        return Finding(task, where, _ms(before), _ms(after), "not comparable", why)
     rise = after.latency_ms.median / before.latency_ms.median - 1
     faster, slower = (before, after) if rise > 0 else (after, before)
     apart, why = _apart(faster, slower)

@@ -40,6 +40,12 @@ def whole(fall=0.0, ssim=0.8, **fields):
     return made(clips, **fields)
 
 
+def test_times_of_other_kernels_are_not_compared():
+    plain = timed(median=50.0, restoring={"triton": "0"})
+    assert told(timed(median=10.0), plain) == {"time on amd-epyc-1-thread": "not comparable"}
+    assert told(plain, plain) == {}
+
+
 def test_nothing_changed():
     assert told(whole(), whole()) == {}
     found = regression.compare(results(whole()), results(whole()))
