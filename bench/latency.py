@@ -115,6 +115,11 @@ class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return "x".join(map(str, sides))
 
     @property
+    def usual(self) -> bool:
+        """Whether it ran as `bench run` runs it unless told otherwise, kernels included."""
+        return self.options == Options() and "triton" not in self.restoring
+
+    @property
     def pixels(self) -> int:
         """LR pixels of a frame."""
         return self.height * self.width
@@ -225,6 +230,7 @@ def row(one: Latency) -> dict[str, object]:
         "options": str(one.options),
         "ms per frame": _ms(one.latency_ms.median),
         "5 % - 95 %": f"{_ms(one.latency_ms.p5)} - {_ms(one.latency_ms.p95)}",
+        "samples": one.latency_ms.samples,
         "with rounding (ms)": _ms(one.restoring_ms.median) if one.restoring_ms else "",
         "first frame (ms)": _ms(one.first_frame_ms.median),
         "peak memory (MiB)": _mebibytes(one.peak_memory_bytes),

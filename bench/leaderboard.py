@@ -127,13 +127,6 @@ def path(results: Path) -> Path:
     return results / "LEADERBOARD.md"
 
 
-def document(
-    papers: Sequence[Paper], records: Sequence[Record], latencies: Sequence[Latency]
-) -> str:
-    """results/LEADERBOARD.md of these papers and results."""
-    return markdown(standings(papers, records, latencies))
-
-
 def markdown(found: Sequence[Standing]) -> str:
     """results/LEADERBOARD.md: a table for each data set and degradation, space-time ones apart."""
     fixed, centre = (protocol.PROTOCOLS[name] for name in ("fixed", "fixed-centre"))
@@ -152,7 +145,7 @@ def standings(
 ) -> list[Standing]:
     """What stands on every board on which anything was measured, in the order of datasets.yaml."""
     known = {chosen.name: chosen for chosen in papers}
-    usable = [one for one in latencies if one.options == Options()]
+    usable = [one for one in latencies if one.usual]
     found = boards(papers, records)
     return [_standing(board, some, known, usable) for board, some in found.items()]
 

@@ -29,6 +29,7 @@ SSIM_TOLERANCE = 0.00005
 TIME_TOLERANCE = 0.05
 _ERROR_RATE = 0.01
 _FEWEST_PASSES = 5  # of each side: with four the rank test can hardly say anything
+_FEWEST_SAMPLES = 20  # of each side: of fewer the percentiles say no more than the extremes
 _EXACT = 1e-9  # differences of numbers with six decimals
 
 
@@ -37,7 +38,8 @@ class Finding(NamedTuple):
 
     `changed` is what was measured under another protocol, against other GT frames or on another
     number of clips, so that its numbers do not compare; it fails the gate as `worse` and `missing`
-    do. `not comparable` are times of another device.
+    do. `not comparable` are times of another device, of other kernels
+    or of too few passes.
     """
 
     result: str
@@ -206,6 +208,9 @@ def _times(before: Latency, after: Latency) -> Finding:
     if before.restoring.get("triton") != after.restoring.get("triton"):
         why = "other kernels: BENCH_TRITON differed"
         return Finding(task, where, _ms(before), _ms(after), "not comparable", why)
+    if _too_few(before, after):
+        why = f"fewer than {_FEWEST_PASSES} passes and {_FEWEST_SAMPLES} frames"
+        return Finding(task, where, _ms(before), _ms(after), "not comparable", why)
     rise = after.latency_ms.median / before.latency_ms.median - 1
     faster, slower = (before, after) if rise > 0 else (after, before)
     apart, why = _apart(faster, slower)
@@ -213,6 +218,13 @@ def _times(before: Latency, after: Latency) -> Finding:
         return Finding(task, where, "", "", "same")
     told = _ms(before), f"{_ms(after)} ({100 * rise:+.0f} %)"
     return Finding(task, where, *told, "worse" if rise > 0 else "better", why)
+
+
+def _too_few(*measured: Latency) -> bool:
+    """Whether chance cannot be told from a change."""
+    passes = min(len(one.pass_medians_ms or []) for one in measured)
+    samples = min(one.latency_ms.samples for one in measured)
+    return passes < _FEWEST_PASSES and samples < _FEWEST_SAMPLES
 
 
 def _apart(faster: Latency, slower: Latency) -> tuple[bool, str]:

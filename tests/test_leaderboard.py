@@ -47,7 +47,7 @@ def section(text, title):
 
 
 def document(*records, papers=(), latencies=()):
-    return leaderboard.document(papers, records, latencies)
+    return leaderboard.markdown(leaderboard.standings(papers, records, latencies))
 
 
 def test_best_first():

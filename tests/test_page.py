@@ -77,11 +77,7 @@ def test_the_order_in_which_results_are_read_does_not_matter(results):
 
 
 def test_leaderboards_are_those_of_the_markdown(results):
-    text = leaderboard.document(
-        [paper.load(name) for name in paper.names()],
-        record.read_all(results),
-        generated.latency.read_all(results),
-    )
+    text = generated.shared(results)[leaderboard.path(results)].decode()
     wanted = [
         [re.sub(r"\[(\w+)\]\(.*\)", r"\1", entry.strip()) for entry in line.strip("|").split("|")]
         for line in text.splitlines()
@@ -95,9 +91,7 @@ def test_published_numbers_stand_apart(results):
     write(results, *(pageresults.on_vid4(one) for one in record.read_all(results)))
     text = html(results)
     published = rows(text, **{"class": "sortable published"})
-    markdown = leaderboard.document(
-        [paper.load(name) for name in paper.names()], record.read_all(results), []
-    )
+    markdown = generated.shared(results)[leaderboard.path(results)].decode()
     notes = re.findall(
         r"^Published only: (\w+), (.*): (\S+) / (\S+), not measured.*source (\S+)",
         markdown,

@@ -121,6 +121,7 @@ def draw(results: Path, *, check: bool = False) -> list[Path]:
             bar.update()
     for file in gone:
         figures.discard(results, file)
+        print(f"{file}: removed, for its data are gone")
     if old or gone:
         print(f"{figures.folder(results)}: {len(old)} drawn, {len(gone)} removed")
     return []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cells import Context, Timed
 from bench.grid import Grid
-from bench.latency import Latency, Options, path
+from bench.latency import Latency, path
 from bench.paper import Paper
 
 _HERE = (
@@ -59,7 +59,7 @@ def fitting(timed: Timed, latencies: Sequence[Latency]) -> list[Latency]:
         return -abs(one.frames - timed.frames), one.pixels
 
     for one in sorted(latencies, key=nearness):
-        wanted = one.checkpoint == timed.checkpoint and one.options == Options()
+        wanted = one.checkpoint == timed.checkpoint and one.usual
         if wanted and timed.size in {None, f"{one.height}x{one.width}"}:
             found[one.device.slug] = one
     return [found[slug] for slug in sorted(found)]

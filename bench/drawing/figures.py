@@ -36,7 +36,11 @@ _HEAD, _TAIL = 2048, 16  # bytes among which the metadata and the end of a file 
 _ENDS: dict[str, bytes] = {".svg": b"</svg>", ".png": b"IEND\xaeB`\x82"}
 # Bench gives its figures no other names, so that a copy under another one is its reader's.
 _NAMES = re.compile(r"means|clips|frames|parameters|time-.+|crops|errors|profiles")
-_CODE = ("style", "charts", "sheet", "crops", "maps")
+# Below the folder of bench: what draws, and what measures the numbers that crops and maps bear.
+_CODE = (
+    *("drawing/style", "drawing/charts", "drawing/sheet", "drawing/crops", "drawing/maps"),
+    *("metrics", "frames"),
+)
 _ABOUT = f"""\
 # Figures
 
@@ -165,7 +169,7 @@ def _digest(one: gallery.Asked) -> str:
 @functools.cache
 def _code_sha256() -> str:
     """The SHA-256 of the code that draws, whatever the line ends of this checkout are."""
-    here, digest = Path(__file__).parent, hashlib.sha256()
+    here, digest = Path(__file__).parent.parent, hashlib.sha256()
     for name in _CODE:
         digest.update((here / f"{name}.py").read_text(encoding="utf-8").encode())
     return digest.hexdigest()

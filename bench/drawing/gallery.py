@@ -80,7 +80,7 @@ def asked(
     keys = sorted({(one.paper, one.checkpoint) for one in records})
     known = _Known(
         {chosen.name: chosen for chosen in papers},
-        [one for one in latencies if one.options == Options()],
+        [one for one in latencies if one.usual],
         {key: Method(_label(*key), place) for place, key in enumerate(keys)},
     )
     for board, measured in leaderboard.boards(papers, records).items():
