@@ -308,6 +308,14 @@ def test_pictures_are_those_of_the_results(results):
     assert (gallery["frame"], gallery["row"], gallery["frames"]) == (4, 70, 9)
 
 
+def test_pictures_of_untrained_weights_say_so(results):
+    (one,) = [each for each in pageresults.records(results) if each.paper == "tdan"]
+    clips = [msgspec.structs.replace(c, restoring=dict([record.UNTRAINED])) for c in one.clips]
+    write(results, msgspec.structs.replace(one, clips=clips))
+    images = blocks(html(results))["data-album-0"]["images"]
+    assert [image["label"] for image in images[2:4]] == ["tdan bix4 (untrained)", "edvr m-reds"]
+
+
 def contrast(one: str, two: str) -> float:
     """WCAG's ratio of two colours of three or six hexadecimal digits."""
 

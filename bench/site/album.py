@@ -44,16 +44,19 @@ def read(results: Path, records: Sequence[Record]) -> list[Album]:
 
 
 def _album(results: Path, one: Pictures, records: Sequence[Record]) -> Album:
-    files = {
-        f"{each.paper}-{each.checkpoint}": panel.record_file(each)
+    behind = {
+        f"{each.paper}-{each.checkpoint}": each
         for each in records
         if (each.dataset, each.degradation) == (one.dataset, one.degradation)
     }
 
     def image(label: str, name: str) -> Image:
+        measured = behind.get(name)
+        file = panel.record_file(measured) if measured else ""
+        label += " (untrained)" * (measured is not None and measured.untrained)
         profile = "" if name == "lr" else _address(pictures.profile_file(results, one, name))
         frame = _address(pictures.frame_file(results, one, name))
-        return Image(label, files.get(name, ""), frame, profile)
+        return Image(label, file, frame, profile)
 
     return Album(
         title=f"{catalog.get(one.dataset).title}, {one.degradation}: {one.clip}",
