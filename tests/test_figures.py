@@ -156,7 +156,7 @@ def test_a_method_that_joins_keeps_the_figures_whose_looks_stay(results):
 
 
 def test_code_that_changes_makes_all_stale(results, monkeypatch):
-    monkeypatch.setattr(figures, "_CODE", ("charts",))
+    monkeypatch.setattr(figures, "_CODE", ("drawing/charts",))
     figures._code_sha256.cache_clear()  # noqa: SLF001 - it is read once a process
     assert len(stale(results)) == len(wanted(results)) / 2
     monkeypatch.undo()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from measured import clip, device, failure, made, scores, source, timed
 
 from bench import baseline, latency, record, regression
+from bench.latency import Spread
 from bench.protocol import PROTOCOLS, Protocol
 
 NAMES = ("calendar", "city", "walk")
@@ -221,6 +222,19 @@ def test_without_passes_the_spread_decides():
     few = timed((11.0, 11.1), spread=0.02)
     (found,) = regression.compare(results(timed((10.0, 10.1))), results(few))
     assert (found.verdict, found.note) == ("worse", "5th percentile above the 95th")
+
+
+def test_two_passes_of_whole_clips_say_nothing():
+    """Percentiles of two numbers are these numbers, which lie apart by chance."""
+    few = [
+        msgspec.structs.replace(
+            timed((ms, ms + 0.1)),
+            latency_ms=Spread(median=ms, p5=ms, p95=ms + 0.1, samples=2),
+        )
+        for ms in (10.0, 11.0)
+    ]
+    (found,) = regression.compare(*(results(one) for one in few))
+    assert (found.verdict, found.note) == ("not comparable", "fewer than 5 passes and 20 frames")
 
 
 def test_times_of_two_devices_do_not_compare():

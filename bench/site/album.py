@@ -13,6 +13,9 @@ from bench.pictures import Pictures
 from bench.record import Record
 from bench.site import panel
 
+# Its LR pixels lie on the top left one of the 4x4 that the nearest enlargement gives them.
+_LR = {"bd-duf": "LR (nearest: 1.5 pixels off)"}
+
 
 class Image(msgspec.Struct, frozen=True):
     """One picture of a clip: its label, the record behind it, its frame and its row over time.
@@ -67,7 +70,7 @@ def _album(results: Path, one: Pictures, records: Sequence[Record]) -> Album:
         width=one.width,
         images=[
             image("GT", "gt"),
-            image("LR (nearest)", "lr"),
+            image(_LR.get(one.degradation, "LR (nearest)"), "lr"),
             *(image(f"{m.paper} {m.checkpoint}", m.name) for m in one.methods),
         ],
     )
