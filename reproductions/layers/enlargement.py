@@ -3,8 +3,8 @@
 In STDAN (sttrans.py:178-208) and TDAN (TDAN/model.py:148-238) they stand between the last
 activation and the frame, and nothing among them is not linear: together they are one convolution of
 5x5 pixels, followed by one shuffle. Of LR frames of 180x320 it takes 18 % of the multiplications,
-of 64x112 47 %, with those that make the one convolution and the rim; of frames below some 50x50 it
-takes more. No feature map of 4h x 4w is ever made.
+of 64x112 47 %, with those that make the one convolution and the rim, and no feature map of 4h x 4w
+is ever made. Of frames below some 50x50 it would take more: they go step by step.
 
 Only at the rim it is another: each of the three convolutions reads zeros beyond the border where
 the one convolution reads what would have been there. The rim is made step by step.
@@ -27,6 +27,9 @@ REACH = 2
 _RIM = 1
 """Pixels at the border whose 4x4 pixels depend on the zeros between the steps."""
 
+_LEAST_PIXELS = 50 * 50
+"""LR pixels of a frame from which on one convolution is less work."""
+
 _LIGHT = 1024
 """The one bright value of a picture; beside it the biases, which are taken off, round nothing."""
 
@@ -34,11 +37,16 @@ _LIGHT = 1024
 def enlarge(x: Tensor, steps: Steps) -> Tensor:
     """Gives steps(x), (n, 3, 4h, 4w), of features (n, c, h, w), up to rounding.
 
-    steps: the three convolutions with their shuffles. Where gradients are wanted they are taken as
-    they are.
+    steps: the three convolutions with their shuffles. Where gradients are wanted, and for small
+    frames, they are taken as they are.
     """
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() or x.shape[2] * x.shape[3] < _LEAST_PIXELS:
         return steps(x)
+    return at_once(x, steps)
+
+
+def at_once(x: Tensor, steps: Steps) -> Tensor:
+    """Gives steps(x), (n, 3, 4h, 4w), by one convolution and its rim, without gradients."""
     kernel, bias = one_convolution(x.shape[1], steps, x)
     out = functional.pixel_shuffle(functional.conv2d(x, kernel, bias, padding=REACH), 4)
     # A strip as wide as what the rim depends on; its own inner border spoils no more than the rest.
