@@ -113,7 +113,7 @@ def read_all(results: Path, records: Sequence[Record]) -> list[Pictures]:
 
     found = []
     for file in sorted((results / "pictures").glob("**/clip.json")):
-        one = storage.read_json(file, Pictures)
+        one = _read(file)
         kept = [method for method in one.methods if belongs(one, method)]
         if not kept:
             continue
@@ -269,8 +269,16 @@ def _formerly(results: Path, one: Pictures) -> set[Path]:
     file = folder(results, one) / "clip.json"
     if not file.is_file():
         return set()
-    before = storage.read_json(file, Pictures, todo="remove it; the pictures are taken anew")
-    return set(_files(results, before))
+    return set(_files(results, _read(file)))
+
+
+def _read(file: Path) -> Pictures:
+    return storage.read_json(
+        file,
+        Pictures,
+        lambda data: storage.updated(file, data, SCHEMA, {}),
+        todo="remove it, and take the pictures anew with bench report --frames",
+    )
 
 
 def _row(frame: Frame, row: int, on_frame: Callable[[], object]) -> Frame:

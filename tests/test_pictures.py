@@ -145,6 +145,14 @@ def test_missing_pictures_are_named(ran):
         pictures.read_all(ran.results, ran.records)
 
 
+def test_descriptions_of_a_newer_version_say_so(ran):
+    file = pictures.folder(ran.results, ran.take()) / "clip.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
+    for reading in (lambda: pictures.read_all(ran.results, ran.records), ran.take):
+        with pytest.raises(BenchError, match="written by a newer version of bench"):
+            reading()
+
+
 def test_frames_of_another_run_are_refused(ran, noise):
     frames.write(ran.files[3], noise(144, 192))
     with pytest.raises(BenchError, match=r"SR frames in .*pan are not those of the record"):

@@ -36,7 +36,8 @@ def test_a_row_says_its_device_and_how_it_was_measured(toy):
     ]
     ((mark, how),) = found.notes
     assert mark == "[1]"
-    assert how.startswith("one SR frame in steady state of a clip of 7, LR 64x112, times 100: ")
+    begin = "one SR frame in steady state of a clip of 7, LR 64x112, times 100, "
+    assert how.startswith(f"{begin}of the published times no size is stated: ")
     assert "`results/latency/amd-epyc-1-thread/toy-one-64x112x7-float32.json`" in how
     assert "do not compare" in found.caption
 
@@ -70,7 +71,7 @@ def test_what_is_no_such_time_does_not_join(toy, other):
 
 def test_a_time_of_falling_clocks_says_so(toy):
     ((_, how),) = joined(toy, toys(clocks_fell=True)).notes
-    assert "times 100, while clocks fell: `" in how
+    assert "times 100, while clocks fell, of the" in how
 
 
 def test_of_a_device_the_likest_clip_joins(toy):

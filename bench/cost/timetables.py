@@ -76,4 +76,5 @@ def _how(timed: Timed, measured: Latency) -> str:
     words = [f"one SR frame in steady state{clip}, LR {measured.height}x{measured.width}"]
     words += [f"times {timed.frames}"] if timed.frames > 1 else []
     words += ["while clocks fell"] if measured.clocks_fell else []
+    words += [] if timed.size else ["of the published times no size is stated"]
     return f"{', '.join(words)}: `{path(Path('results'), measured).as_posix()}`"
