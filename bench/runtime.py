@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, get_args
 
 from bench.errors import BenchError
@@ -14,6 +16,8 @@ Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 # What the harness calls of a network: see bench.restore.
 _CALLED = ("features", "reconstruct", "frames")
+# Options of glibc's mallopt, by its malloc.h: when to give memory back, how many pieces to map.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def check(device: str) -> None:
@@ -60,10 +64,12 @@ def place(network: nn.Module, device: str) -> tuple[nn.Module, str]:
 def prepare(network: nn.Module, dtype: Dtype, tf32: bool, compiled: bool) -> nn.Module:
     """The network in that precision; matrix products and convolutions of CUDA in TF32 if wished.
 
-    TF32 is off unless it is asked for: torch would otherwise use it in convolutions.
+    TF32 is off unless it is asked for: torch would otherwise use it in convolutions. Main memory
+    that is freed stays with the process from now on.
     """
     import torch
 
+    keep_memory()
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     network = network.to(getattr(torch, dtype))
@@ -106,6 +112,19 @@ def out_of_memory(error: BaseException) -> bool:
     )
 
 
+def keep_memory() -> None:
+    """Has the C library keep freed memory for what is allocated next; glibc's alone can do so.
+
+    It would hand large tensors back to the system at once and ask for the next one page by page,
+    for which EDVR-M on a CPU takes 1.18 times as long (tests/benchmarks/test_memory_speed.py).
+    Where in memory a tensor lies changes no number.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def free_memory() -> None:
     """Gives back what is no longer used, so that a smaller attempt finds it."""
     import gc
@@ -115,3 +134,5 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)  # see keep_memory

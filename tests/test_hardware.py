@@ -157,6 +157,7 @@ def test_peak_memory_that_cannot_be_known(monkeypatch, tmp_path):
 
 def test_peak_memory_of_a_gpu_is_the_allocators(monkeypatch):
     said = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: said.append("emptied"))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", said.append)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 7)

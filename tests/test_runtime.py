@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import ctypes
+import resource
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -34,6 +38,24 @@ def test_precision():
     network = runtime.prepare(torch.nn.Linear(2, 2), "bfloat16", tf32=False, compiled=False)
     assert network.weight.dtype is torch.bfloat16
     assert torch.backends.cudnn.allow_tf32 is False
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not glibc")
+def test_freed_memory_is_kept_and_given_back():
+    runtime.keep_memory()
+    torch.ones(2**26)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**26)
+    pages = 4 * 2**26 // resource.getpagesize()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults < pages / 10
+    kept = resident()
+    runtime.free_memory()
+    assert kept - resident() > 0.9 * pages
+
+
+def resident():
+    """Pages of this process that lie in memory."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1])
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ What a GPU's sensors say comes from NVIDIA's management library, where nvidia-ml
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from bench import provenance
+from bench import provenance, runtime
 
 if TYPE_CHECKING:
     import torch
@@ -191,17 +189,14 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         import torch
 
-        gc.collect()
+        # The allocators keep freed memory, which would hide what is taken next.
+        runtime.free_memory()
         self._device = device
         self.before_bytes: int | None = None
         if device.type == "cuda":
-            torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
             self.before_bytes = torch.cuda.memory_allocated(device)
             return
-        # The allocator of C keeps freed memory, which would hide what is taken next. glibc only.
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
         with suppress(OSError):
             # Sets the peak back to what is taken now (Linux).
             _CLEAR.write_text("5", encoding="ascii")
