@@ -182,6 +182,12 @@ class Adapted:
 
         return self(torch.stack(list(window), 1))
 
+    def moments(self, window: Sequence[Tensor], wanted: Sequence[int]) -> Tensor:
+        """The wanted SR frames of a window of frames (1, 3, h, w) and of the moments between."""
+        import torch
+
+        return self(torch.stack(list(window), 1))[:, list(wanted)]
+
     def frames(self, clip: Tensor) -> Iterator[Tensor]:
         """The SR frames of a clip, in time order."""
         yield from self(clip).unbind(1)

@@ -6,12 +6,14 @@ A network is a torch module that takes float RGB frames in [0, 1] and has the at
 `features(frames)`, which sees frames (n, t, 3, h, w) one by one and gives a list of t, and
 `reconstruct(features of a window)`, which gives (n, 3, scale h, scale w); its forward pass is both
 in a row. One that restores whole clips has `frames(clip)`, which gives those of (n, t, 3, h, w) in
-time order, as they are made. One that also doubles the frame rate takes (n, t, 3, h, w) and gives
-(n, 2t - 1, 3, scale h, scale w).
+time order, as they are made. One that also doubles the frame rate has `features` likewise, and
+`moments(features of t frames, wanted)`, which gives the wanted ones of 2t - 1 SR frames, by number,
+(n, wanted, 3, scale h, scale w).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -240,19 +242,26 @@ class SpaceTime(
         """SR frames, uint8 (sh, sw, 3), of the wanted frames, which must ascend.
 
         LR frames are padded with zeros at the bottom and the right, and SR frames cropped. A window
-        that no wanted frame is taken from is left out.
+        that no wanted frame is taken from is left out; so are its frames that are taken from
+        another. What the network makes of an LR frame alone serves both windows over it.
         """
         import torch
 
-        owners, sr, made = self.owners(len(lr)), None, -1
-        for t in wanted:
-            if sr is None or owners[t] != made:
-                made = owners[t]
-                shown = range(made, made + 2 * self.inputs, 2)
-                clip = torch.stack([to_tensor(lr[i], network, zeros=True) for i in shown])[None]
-                with torch.inference_mode():
-                    sr = network(clip)[0]
-            yield to_frame(sr[t - made], lr[t], network.scale, t)
+        owners = self.owners(len(lr))
+        kept: dict[int, object] = {}
+        for start, group in itertools.groupby(wanted, lambda t: owners[t]):
+            taken = list(group)
+            shown = range(start, start + 2 * self.inputs, 2)
+            kept = {i: features for i, features in kept.items() if i in shown}
+            new = [i for i in shown if i not in kept]
+            with torch.inference_mode():
+                if new:
+                    frames = torch.stack([to_tensor(lr[i], network, zeros=True) for i in new])
+                    kept.update(zip(new, network.features(frames[None]), strict=True))
+                window = [kept[i] for i in shown]
+                sr = network.moments(window, [t - start for t in taken])[0]
+            for t, frame in zip(taken, sr, strict=True):
+                yield to_frame(frame, lr[t], network.scale, t)
 
 
 def _refuse_chunks(dataset: str, chunk: int | None) -> None:

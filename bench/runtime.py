@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 # What the harness calls of a network: see bench.restore.
-_CALLED = ("features", "reconstruct", "frames")
+_CALLED = ("features", "reconstruct", "moments", "frames")
 # Options of glibc's mallopt, by its malloc.h: when to give memory back, how many pieces to map.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 

@@ -234,23 +234,27 @@ def test_clips_below_the_minimum_size(noise):
 
 
 class Between(torch.nn.Module):
-    """Doubles the frame rate: LR frames as they are, between two their mean; counts its calls."""
+    """Doubles the frame rate: LR frames as they are, between two their mean; keeps what it saw."""
 
     scale, size_multiple = 4, 8
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(1))
-        self.seen: list[torch.Tensor] = []
+        self.read: list[torch.Tensor] = []
+        self.made: list[list[int]] = []
 
-    def forward(self, clip):
-        self.seen.append(clip)
-        frames = clip[0]
-        out = [frames[0]]
-        for before, after in itertools.pairwise(frames):
+    def features(self, frames):
+        self.read.append(frames)
+        return list(frames.unbind(1))
+
+    def moments(self, features, wanted):
+        self.made.append(wanted)
+        out = [features[0]]
+        for before, after in itertools.pairwise(features):
             out += [(before + after) / 2, after]
-        sr = torch.stack(out) * self.weight
-        return sr.repeat_interleave(4, 2).repeat_interleave(4, 3)[None]
+        sr = torch.stack([out[i] for i in wanted], 1) * self.weight
+        return sr.repeat_interleave(4, 3).repeat_interleave(4, 4)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +286,9 @@ def test_space_time_takes_the_first_window_over_a_frame(rng):
     network, way = Between(), SpaceTime(4)
     sr = list(way.restore(network, lr, range(12)))
     assert len(sr) == 12
-    assert [len(seen[0]) for seen in network.seen] == [4, 4]
+    # The second window begins at frame 5 and shares no LR frame with the first.
+    assert [frames.shape[1] for frames in network.read] == [4, 4]
+    assert network.made == [[*range(7)], [2, 3, 4, 5, 6]]
     for t, frame in enumerate(sr):
         assert frame.shape == (32, 32, 3)
         if t not in way.interpolated(12):
@@ -296,16 +302,26 @@ def test_space_time_runs_no_window_that_gives_nothing(rng):
     network = Between()
     assert len(list(SpaceTime(4).restore(network, lr, range(13)))) == 13
     assert SpaceTime(4).windows(13) == [0, 6, 6]
-    assert len(network.seen) == 2
+    assert network.made == [[*range(7)], [*range(1, 7)]]
     list(SpaceTime(4).restore(network, lr, [3]))
-    assert len(network.seen) == 3
+    assert network.made[2:] == [[3]]
+
+
+def test_space_time_reads_an_lr_frame_once_for_both_windows(rng):
+    lr = list(rng.integers(0, 256, (19, 8, 8, 3), dtype=np.uint8))
+    network, way = Between(), SpaceTime(4)
+    sr = list(way.restore(network, lr, range(19)))
+    assert [frames.shape[1] for frames in network.read] == [4, 3, 3]
+    assert [one for made in network.made for one in made] == [*range(7), *range(1, 7), *range(1, 7)]
+    for t in range(0, 19, 2):
+        np.testing.assert_array_equal(sr[t][::4, ::4], lr[t])
 
 
 def test_space_time_pads_with_zeros(rng):
     lr = list(rng.integers(1, 256, (7, 12, 10, 3), dtype=np.uint8))
     network, way = Between(), SpaceTime(4)
     assert [frame.shape for frame in way.restore(network, lr, range(7))] == [(48, 40, 3)] * 7
-    (seen,) = network.seen
+    (seen,) = network.read
     assert seen.shape == (1, 4, 3, 16, 16)
     assert not seen[..., 12:, :].any()
     assert not seen[..., 10:].any()

@@ -56,6 +56,16 @@ def test_frames_and_the_moments_between(count: int) -> None:
         assert net(texture(1, count, 3, 8, 16)).shape == (1, 2 * count - 1, 3, 32, 64)
 
 
+@pytest.mark.parametrize("wanted", [[3], [0, 4], [1, 2, 3, 4]])
+def test_moments_are_those_of_the_whole_clip(wanted: list[int]) -> None:
+    """Whichever others are wanted, and whichever frames were read together."""
+    net, clip = small(), texture(2, 3, 3, 16, 8)
+    with torch.inference_mode():
+        features = [*net.features(clip[:, :1]), *net.features(clip[:, 1:])]
+        found, expected = net.moments(features, wanted), net(clip)[:, wanted]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
 def test_cache_sized_runs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     net, clip = small(), texture(1, 3, 3, 16, 24)
     with torch.inference_mode():
@@ -84,7 +94,8 @@ def test_aggregation_does_not_know_the_order_of_frames() -> None:
     module = filled(FeatureAggregation(16, 24, 8)).double().eval()
     features, order = texture(1, 5, 16, 8, 16)[0], [3, 0, 4, 2, 1]
     with torch.inference_mode():
-        found, expected = module(features[order], 5), module(features, 5)[order]
+        found = module(features[order], 5, range(5))
+        expected = module(features, 5, range(5))[order]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 

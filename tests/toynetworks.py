@@ -47,11 +47,17 @@ class Clip(Base):
 
 
 class Between(Base):
-    """Gives every frame, and each one again between it and the next."""
+    """Features are one convolution of a frame, SR frames one more of each frame's features.
 
-    def forward(self, clip):
-        made = enlarged(self.conv(clip.flatten(0, 1))).unflatten(0, clip.shape[:2])
-        return made.repeat_interleave(2, dim=1)[:, :-1]
+    Gives every frame, and each one again between it and the next.
+    """
+
+    def features(self, frames):
+        return [self.conv(frames[:, i]) for i in range(frames.shape[1])]
+
+    def moments(self, features, wanted):
+        made = [enlarged(self.conv(frame)) for frame in features]
+        return torch.stack([made[i // 2] for i in wanted], dim=1)
 
 
 class Failing(Window):

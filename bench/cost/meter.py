@@ -101,13 +101,6 @@ class Metered:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
 
-    def __call__(self, clip: Tensor) -> Tensor:
-        """The network's SR frames of a clip, at once."""
-        clip = self.copies(clip)
-        with self._meter:
-            restored: Tensor = self._network(clip)
-        return _on_host(restored)
-
     def take(self) -> Any:
         """What the network's calls cost since the last time."""
         return self._meter.take()
@@ -122,6 +115,12 @@ class Metered:
         """The network's SR frame of a window."""
         with self._meter:
             restored: Tensor = self._network.reconstruct(window)
+        return _on_host(restored)
+
+    def moments(self, window: Sequence[Any], wanted: Sequence[int]) -> Tensor:
+        """The network's SR frames of the wanted moments of a window."""
+        with self._meter:
+            restored: Tensor = self._network.moments(window, wanted)
         return _on_host(restored)
 
     def frames(self, clip: Tensor) -> Iterator[Tensor]:

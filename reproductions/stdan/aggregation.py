@@ -70,17 +70,21 @@ class FeatureAggregation(nn.Module):
         self.deformable_corr = DeformableCorrelation(embedded, groups)
         self.conv_last = nn.Conv2d(embedded, channels, 3, padding=1)
 
-    def forward(self, features: Tensor, count: int) -> Tensor:
-        """Gives (count * n, c, h, w) of the features of `count` frames, frame by frame."""
+    def forward(self, features: Tensor, count: int, wanted: Sequence[int]) -> Tensor:
+        """Gives the wanted ones of `count` frames, (frames * n, c, h, w), frame by frame.
+
+        features: of all, (count * n, c, h, w).
+        """
         frames = self.frames(features)
         n = len(features) // count
+        queries = [frame * n + item for frame in wanted for item in range(n)]
         found = []
-        for query in range(len(features)):
+        for query in queries:
             keys = [i for i in range(query % n, len(features), n) if i != query]
             found.append(self.aggregate(frames, query, keys))
         aggregated = torch.stack(found).permute(0, 3, 1, 2)
         added: Tensor = self.conv_last(aggregated)
-        return features + added
+        return torch.cat([features[query : query + 1] for query in queries]) + added
 
     def frames(self, features: Tensor) -> Frames:
         """Gives what the pairs share of the features of t frames, (t, c, h, w)."""

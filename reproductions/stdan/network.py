@@ -78,17 +78,29 @@ class STDAN(nn.Module):
         frames, or h or w is not a multiple of `size_multiple`.
         """
         self._check(clip)
-        n, t = clip.shape[:2]
-        # Frame by frame, each with all items of the batch: a frame is a run of the batch then.
-        frames = preferred(clip.transpose(0, 1).flatten(0, 1))
-        features = self.aggregate(self.interpolate(self.extract(frames), t), 2 * t - 1)
-        sr = self.reconstruct(features)
-        return sr.view(2 * t - 1, n, *sr.shape[1:]).transpose(0, 1)
+        if clip.shape[1] < 2:
+            message = "STDAN was given 1 frame; expected at least 2, to interpolate between them"
+            raise ValueError(message)
+        return self.moments(self.features(clip), range(2 * clip.shape[1] - 1))
 
-    def extract(self, frames: Tensor) -> Tensor:
-        """Gives the features (n, c, h, w) of frames (n, 3, h, w)."""
-        features: Tensor = self.feature_extraction(_leaky(self.conv_first(frames)))
-        return features
+    def features(self, frames: Tensor) -> list[Tensor]:
+        """Gives the features (n, c, h, w) of each of t frames (n, t, 3, h, w) on its own."""
+        self._check(frames)
+        # Frame by frame, each with all items of the batch: a frame is a run of the batch then.
+        runs = preferred(frames.transpose(0, 1).flatten(0, 1))
+        features: Tensor = self.feature_extraction(_leaky(self.conv_first(runs)))
+        return list(features.chunk(frames.shape[1]))
+
+    def moments(self, features: Sequence[Tensor], wanted: Sequence[int]) -> Tensor:
+        """Gives the SR frames (n, moments, 3, 4h, 4w) of the wanted ones of 2t - 1 moments.
+
+        features: of each of t frames, in time order, from `features`. wanted: the numbers of
+        outputs, as in `forward`. All moments look at all others, whichever are wanted.
+        """
+        n, count = len(features[0]), len(features)
+        x = self.interpolate(torch.cat(list(features)), count)
+        sr = self.reconstruct(self.aggregate(x, 2 * count - 1, wanted))
+        return sr.view(len(wanted), n, *sr.shape[1:]).transpose(0, 1)
 
     def interpolate(self, features: Tensor, count: int) -> Tensor:
         """Gives features of the frames and of the moments between, ((2 * count - 1) * n, c, h, w).
@@ -104,9 +116,12 @@ class STDAN(nn.Module):
         interleaved = [x for pair in zip(given, made, strict=False) for x in pair]
         return torch.cat([*interleaved, given[-1]])
 
-    def aggregate(self, features: Tensor, count: int) -> Tensor:
-        """Gives the features of `count` moments, (count * n, c, h, w), each with all others'."""
-        aggregated: Tensor = self.stdfa(features, count)
+    def aggregate(self, features: Tensor, count: int, wanted: Sequence[int]) -> Tensor:
+        """Gives the wanted ones of `count` moments, (moments * n, c, h, w), each with all others'.
+
+        features: of all, (count * n, c, h, w).
+        """
+        aggregated: Tensor = self.stdfa(features, count, wanted)
         return aggregated
 
     def reconstruct(self, features: Tensor) -> Tensor:
@@ -127,10 +142,7 @@ class STDAN(nn.Module):
                 "RGB in [0, 1]"
             )
             raise ValueError(message)
-        t, h, w = clip.shape[1], *clip.shape[-2:]
-        if t < 2:
-            message = f"STDAN was given {t} frame; expected at least 2, to interpolate between them"
-            raise ValueError(message)
+        h, w = clip.shape[-2:]
         if h % self.size_multiple or w % self.size_multiple or not h * w:
             message = (
                 f"STDAN cannot read frames of {h}x{w}; expected height and width to be multiples "

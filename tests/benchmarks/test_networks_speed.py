@@ -48,7 +48,7 @@ CASES = (
     Case("edvr", "l-reds", Shape(144, 180, 5), 16.9, WINDOW),
     Case("psrt", "reds", Shape(64, 64, 5), 73 / 5, "of a clip of 5"),
     Case("ttvsr", "reds", Shape(64, 64, 5), 2.9 / 5, "of a clip of 5"),
-    Case("stdan", "stdan", Shape(64, 112, 7), 21.9 / 6, "of a window, which adds 6; one thread"),
+    Case("stdan", "stdan", Shape(64, 112, 13), 21.9 / 6, "of a window, which adds 6; one thread"),
 )
 
 
