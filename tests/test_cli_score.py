@@ -51,6 +51,17 @@ def test_match_against_a_data_set_by_psnr_alone(bench, clips):
     assert re.search(r"^Y, crop 8, clip mean +fixed +[\d.]+ +- +[+-]0.0000$", out, re.MULTILINE)
 
 
+def test_match_by_ssim_alone(bench, clips):
+    out = bench("score", "sr/pan", "gt/pan")[1]
+    ssim = re.search(r"^fixed +pan +[\d.]+ +([\d.]+)$", out, re.MULTILINE)[1]
+    code, out, err = bench("match", "sr/pan", "gt/pan", f"-/{ssim}")
+    assert (code, err) == (0, "")
+    assert re.search(rf"^of \d+ ways to compute it, \d+ gives? -/{ssim} for these frames", out)
+    assert re.search(
+        r"^Y, crop 8, clip mean +fixed +[\d.]+ +[\d.]+ +[+-]0.0000\d$", out, re.MULTILINE
+    )
+
+
 def test_match_that_finds_none_names_the_nearest_five(bench, clips):
     code, out, _ = bench("match", "sr/pan", "gt/pan", "19.99/-")
     assert code == 1
@@ -130,6 +141,8 @@ def test_temporal_says_what_it_leaves_out(bench, clips):
         ("temporal low gt/pan", "low/0.png differs in size from its GT frame"),
         ("match sr gt 27.33", "not a published number: expected PSNR/SSIM as printed"),
         ("match sr gt 27.33/1.5", "not a published number"),
+        ("match sr gt -/-", "not a published number: .* found '-/-'"),
+        ("match sr gt -/x", "not a published number: .* found '-/x'"),
         ("match sr gt", "the following arguments are required: PSNR/SSIM"),
         ("match nowhere gt 27.33/-", "cannot read the folder nowhere"),
         ("match sr/pan gt 27.33/-", "SR lacks pan"),

@@ -294,11 +294,13 @@ def _question_commands(command: Callable[[str, str, str], argparse.ArgumentParse
         """\
                   examples:
                     bench match ~/VSR-DUF/results/52L/G vid4 27.33/0.8318
-                    bench match SR/calendar GT/calendar 24.05/-""",
+                    bench match SR/calendar GT/calendar 24.05/-
+                    bench match SR/calendar GT/calendar -/0.8113""",
     )
     options.frames_arguments(sub)
     sub.add_argument(
         "printed",
+        type=str.strip,
         metavar="PSNR/SSIM",
         help="the number as it is printed; - for what is not given",
     )

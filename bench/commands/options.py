@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.commands.console import BAD_INPUT
@@ -32,6 +33,17 @@ class Parser(argparse.ArgumentParser):
         """Says what is wrong and ends the program."""
         print(f"{self.prog}: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Reads the words, of which `-/0.8318`, an SSIM alone, is no option.
+
+        To argparse whatever begins with a hyphen is one; not so behind a space.
+        """
+        words = sys.argv[1:] if args is None else args
+        spaced = [f" {word}" if word.startswith("-/") else word for word in words]
+        return super().parse_args(spaced, namespace)
 
 
 def frames_arguments(sub: argparse.ArgumentParser) -> None:
