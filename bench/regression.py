@@ -199,6 +199,8 @@ def _moved(before: Record, old: ClipRecord, after: Record, new: ClipRecord) -> s
 
 def _times(before: Latency, after: Latency) -> Finding:
     task, where = _task(before), _device(before)
+    if before == after:  # nobody measured again: there is nothing to compare, or to complain of
+        return Finding(task, where, "", "", "same")
     for which, one in (("before", before), ("after", after)):
         if one.clocks_fell or not one.warm_up_stable:
             why = "clocks fell" if one.clocks_fell else "not stable after the warm-up"

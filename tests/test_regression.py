@@ -237,6 +237,13 @@ def test_two_passes_of_whole_clips_say_nothing():
     assert (found.verdict, found.note) == ("not comparable", "fewer than 5 passes and 20 frames")
 
 
+def test_times_that_nobody_measured_again_are_the_same():
+    """However few their passes: a table of them would hide what did change."""
+    for one in (timed((10.0, 10.1)), timed(PASSES, clocks_fell=True), timed(median=9.0)):
+        (found,) = regression.compare(results(one), results(one))
+        assert found.verdict == "same"
+
+
 def test_times_of_two_devices_do_not_compare():
     gpu = timed([0.1] * 6, device=device("NVIDIA H200", "cuda"))
     (lost, new) = regression.compare(results(timed(PASSES)), results(gpu))
