@@ -29,6 +29,7 @@ Frame = NDArray[np.uint8]
 
 SCHEMA: Literal[1] = 1
 _BORDER = 8  # that of `fixed`: what it does not score is not chosen
+_TAKE_AGAIN = "take them again with bench report --frames"
 _AGAIN = "run again with --save-frames and --overwrite always"
 
 
@@ -96,7 +97,7 @@ def read_all(results: Path, records: Sequence[Record]) -> list[Pictures]:
     """The pictures below the results folder that show what `records` measured, sorted by path.
 
     Methods whose frames are no longer those of their record are left out, and so are clips of
-    which none is left. Raises BenchError where a picture is missing.
+    which none is left. Raises BenchError where a picture is missing, torn or of another size.
     """
     digests = {
         (one.paper, one.checkpoint, one.dataset, one.degradation, clip.clip): (
@@ -117,15 +118,32 @@ def read_all(results: Path, records: Sequence[Record]) -> list[Pictures]:
         kept = [method for method in one.methods if belongs(one, method)]
         if not kept:
             continue
-        for path in _files(results, one):
-            if not path.is_file():
-                raise BenchError(
-                    f"{path} is missing",
-                    expected=f"the pictures that {file} names",
-                    todo="take them again with bench report --frames",
-                )
+        _check_files(results, one, file)
         found.append(msgspec.structs.replace(one, methods=kept))
     return found
+
+
+def _check_files(results: Path, one: Pictures, description: Path) -> None:
+    """Raises BenchError where a picture is not what its description says; reads headers only."""
+    profiles = {profile_file(results, one, method.name) for method in one.methods}
+    profiles.add(profile_file(results, one, "gt"))
+    lr = frame_file(results, one, "lr")
+    for path in _files(results, one):
+        if not path.is_file():
+            raise BenchError(
+                f"{path} is missing",
+                expected=f"the pictures that {description} names",
+                todo=_TAKE_AGAIN,
+            )
+        found = frames.size(path)
+        wanted = (one.frames if path in profiles else one.height, one.width)
+        if path != lr and found != wanted:
+            raise BenchError(
+                f"{path} has another size than {description} says",
+                expected="{1}x{0}".format(*wanted),
+                found="{1}x{0}".format(*found),
+                todo=_TAKE_AGAIN,
+            )
 
 
 def _files(results: Path, one: Pictures) -> list[Path]:

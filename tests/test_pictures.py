@@ -145,6 +145,23 @@ def test_missing_pictures_are_named(ran):
         pictures.read_all(ran.results, ran.records)
 
 
+def test_torn_pictures_and_those_of_another_size_are_named(ran, noise):
+    one = ran.take()
+    file = pictures.profile_file(ran.results, one, "bicubic-bicubic")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-20])
+    with pytest.raises(BenchError, match=r"bicubic-profile\.png is truncated"):
+        pictures.read_all(ran.results, ran.records)
+    frames.write(file, noise(one.frames + 1, one.width))
+    wanted, found = f"{one.width}x{one.frames}", f"{one.width}x{one.frames + 1}"
+    with pytest.raises(
+        BenchError, match=rf"another size .*: expected {wanted}, found {found}; take"
+    ):
+        pictures.read_all(ran.results, ran.records)
+    file.write_bytes(whole)
+    assert pictures.read_all(ran.results, ran.records) == [one]
+
+
 def test_descriptions_of_a_newer_version_say_so(ran):
     file = pictures.folder(ran.results, ran.take()) / "clip.json"
     file.write_text(file.read_text().replace('"schema": 1', '"schema": 2'))
