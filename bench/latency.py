@@ -155,7 +155,7 @@ def read_all(results: Path, device: str | None = None) -> list[Latency]:
     Raises BenchError where a file is not under the path that its content asks for, such as a copy.
     """
     found = []
-    for file in sorted((results / "latency").glob(f"{device or '*'}/*.json")):
+    for file in storage.json_files(results / "latency" / (device or "")):
         measured = read(file)
         wanted = path(results, measured)
         if file != wanted:

@@ -192,9 +192,8 @@ def read_all(results: Path, paper: str | None = None) -> list[Record]:
 
     Raises BenchError where a file is not under the path that its content asks for, such as a copy.
     """
-    pattern = f"{paper or '*'}/*/*.json"
     records = []
-    for file in sorted((results / "records").glob(pattern)):
+    for file in storage.json_files(results / "records" / (paper or "")):
         found = read(file)
         wanted = path(results, found.paper, found.checkpoint, found.dataset, found.degradation)
         if file != wanted:

@@ -62,6 +62,18 @@ def _convert(path: Path, data: Any, kind: type[Struct]) -> Struct:
         raise _invalid(path, _named(data, kind, error)) from error
 
 
+def json_files(folder: Path) -> list[Path]:
+    """The JSON files at any depth below the folder, sorted; hidden files and folders are not seen.
+
+    One that lies too high or too deep is found as well, so that its reader can say so.
+    """
+    return sorted(
+        file
+        for file in folder.glob("**/*.json")
+        if not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    )
+
+
 def updated(path: Path, data: Any, schema: int, steps: Mapping[int, Callable[[Any], Any]]) -> Any:
     """The content of a file with a `schema`, brought up to `schema` step by step.
 

@@ -138,6 +138,15 @@ def test_records_that_contradict_themselves(tmp_path, noise):
         record.read_all(tmp_path)
 
 
+@pytest.mark.parametrize("place", ["vid4-bi.json", "p/vid4-bi.json", "p/c/old/vid4-bi.json"])
+def test_records_that_lie_too_high_or_too_deep_are_misplaced(tmp_path, noise, place):
+    file, elsewhere = record.write(tmp_path, make(noise, ["city"])), tmp_path / "records" / place
+    elsewhere.parent.mkdir(exist_ok=True)
+    file.rename(elsewhere)
+    with pytest.raises(BenchError, match=r"vid4-bi\.json is misplaced: expected .*/p/c/vid4"):
+        record.read_all(tmp_path)
+
+
 def test_files_from_elsewhere(tmp_path, noise):
     file = record.write(tmp_path, make(noise, ["city"]))
     data = json.loads(file.read_text())
