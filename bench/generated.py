@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench import latency, leaderboard, paper, record, tables
+from bench import catalog, latency, leaderboard, paper, record, tables
 from bench.drawing import figures
 from bench.drawing.figures import Wanted
+from bench.errors import BenchError, choices
 from bench.latency import Latency
 from bench.paper import Paper
 from bench.record import Record
@@ -51,4 +52,19 @@ def drawn(results: Path) -> dict[Path, Wanted]:
 
 def _all(results: Path) -> tuple[list[Paper], list[Record], list[Latency]]:
     papers = [paper.load(name) for name in paper.names()]
-    return papers, record.read_all(results), latency.read_all(results)
+    records = record.read_all(results)
+    for one in records:
+        _check_dataset(results, one)
+    return papers, records, latency.read_all(results)
+
+
+def _check_dataset(results: Path, one: Record) -> None:
+    known = catalog.load()
+    if one.dataset not in known:  # a record may be older than its data set's name
+        file = record.path(results, one.paper, one.checkpoint, one.dataset, one.degradation)
+        raise BenchError(
+            f"{file} is of an unknown data set",
+            expected=choices(known),
+            found=repr(one.dataset),
+            todo="add it to datasets.yaml, or remove the record",
+        )

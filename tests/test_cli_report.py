@@ -4,6 +4,7 @@ import re
 import webbrowser
 from pathlib import Path
 
+import measured
 import pageresults
 import pytest
 
@@ -94,6 +95,19 @@ def test_pictures_are_taken_first(bench):
     assert "gt.png is missing: expected the pictures that" in err
 
 
+def test_a_record_of_an_unknown_data_set_is_named(bench):
+    clips = [measured.clip("pan", measured.scores([25.0] * 9))]
+    measured.write(Path("results"), measured.made(clips, dataset="smaple"))
+    for words in (("report",), ("report", "--check"), ("report", "--figures")):
+        code, _, err = bench(*words)
+        assert code == 2
+        assert re.fullmatch(
+            r"bench: results/records/toy/good/smaple-bi\.json is of an unknown data set: expected "
+            r"one of .*, found 'smaple'; add it to datasets\.yaml, or remove the record\n",
+            err,
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -103,7 +117,8 @@ def test_pictures_are_taken_first(bench):
         ("report --check --frames saved", "--frames goes without --check: expected one of them"),
         ("report --stdout --frames saved", "--frames goes without --stdout"),
         ("report --stdout --page", "--page goes without --stdout"),
-        ("report --frames saved", "no frames of any record in saved: expected PAPER/CHECKPOINT/"),
+        ("report --frames saved", "no folder results: expected the records that bench run writes"),
+        ("report --results resluts --figures", "no folder resluts"),
         ("open", "no page in results: expected results/index.html; write it with bench report"),
         ("open --results other", "no page in other: expected other/index.html"),
     ],
@@ -114,6 +129,13 @@ def test_bad_input_is_one_line_and_exit_code_2(bench, words, message):
     assert err.startswith(f"bench: {message}")
     assert err.count("\n") == 1
     assert not Path("results").exists()
+
+
+def test_frames_of_no_record_are_refused(run):
+    code, _, err = run("report", "--frames", "saved")
+    assert code == 2
+    assert err.startswith("bench: no frames of any record in saved: expected PAPER/CHECKPOINT/")
+    assert err.count("\n") == 1
 
 
 def test_open_shows_the_page(bench, monkeypatch):

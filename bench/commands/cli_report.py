@@ -25,6 +25,12 @@ def _report(options: argparse.Namespace) -> int:
     papers = [paper.load(name) for name in options.papers or paper.names()]
     if options.stdout:
         return _print(papers, options)
+    if not options.results.is_dir():  # a mistyped name must not become a folder of empty tables
+        raise BenchError(
+            f"no folder {options.results}",
+            expected="the records that bench run writes, in records below it",
+            todo="name another folder with --results, or measure something first",
+        )
     if options.frames:
         _take_pictures(options)
     files: dict[Path, bytes] = {}
