@@ -84,8 +84,11 @@ def examine(
     if fit is None:
         raise _not_padding(shape, gt_shape)
     if fit.aligned.likeness < _UNLIKE / 2:
-        seen = f"no frame, order or shift fits: correlation {fit.aligned.likeness:.2f} at most"
-        return Diagnosis([Finding("clip", seen, None, phrases.MEND_CLIP)], np.nan, np.nan)
+        seen = (
+            f"no frame, order or shift of up to {alignment.REACH} pixels fits: correlation "
+            f"{fit.aligned.likeness:.2f} at most"
+        )
+        return Diagnosis([Finding("clip", seen, None, phrases.MEND_UNKNOWN)], np.nan, np.nan)
     return _judged(sr, gt, actual, fit, "" if actual is gt else true)
 
 
@@ -293,6 +296,8 @@ def _temporal(fit: _Fit, gain: float | None, count: int) -> list[Finding]:
 
 def timing(places: Places, copies: Sequence[int], count: int, gt_count: int) -> list[Kind]:
     """The kinds of what is wrong with the frames' order and number, likeliest first."""
+    if copies and len(copies) == count - 1:  # one frame alone has no order
+        return ["duplicated"]
     rows = np.array([r for r in range(count) if places[r] >= 0 and r not in copies], int)
     shown, moved = places[rows], places[rows] - rows
     kinds: list[Kind] = []

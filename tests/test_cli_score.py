@@ -156,6 +156,8 @@ def test_temporal_says_what_it_leaves_out(bench, clips):
         ("diagnose tiny tiny", "too small to tell"),
         ("diagnose tiny gt/pan", "differ in size by more than padding"),
         ("diagnose mixed gt/pan", "frame 2 differs in size from the first"),
+        ("diagnose odd gt", "clip zoom: SR and GT frames differ in size by more than padding"),
+        ("match little little 27.33/-", "clip pan: SR and GT frames cannot be compared"),
     ],
 )
 def test_bad_input_is_one_line(bench, clips, noise, words, message):
@@ -166,6 +168,10 @@ def test_bad_input_is_one_line(bench, clips, noise, words, message):
     put(clips / "low", noise(9, 36, 48))
     put(clips / "other/a", noise(1, 144, 192))
     put(clips / "other/b", noise(1, 144, 192))
+    put(clips / "odd/pan", sample.clip("pan"))
+    put(clips / "odd/zoom", noise(2, 40, 48))
+    put(clips / "little/pan", noise(2, 20, 20))
+    put(clips / "little/zoom", noise(2, 20, 20))
     put(clips / "mixed", [noise(144, 192), noise(140, 192)])
     code, _, err = bench(*words.split())
     assert code == 2

@@ -94,12 +94,24 @@ def test_frames_that_are_not_of_any_clip(rng):
     found = diagnose.examine(noise, gt, others={"pan": list(sample.clip("pan"))})
     assert [one.kind for one in found.findings] == ["clip"]
     assert found.findings[0].gain is None
-    assert "no frame, order or shift fits" in found.findings[0].evidence
+    assert "no frame, order or shift of up to 3.5 pixels fits" in found.findings[0].evidence
 
 
 def test_still_clips_have_no_copies():
     gt = [sample.clip("zoom")[0]] * 4
     assert diagnose.examine(soft(gt), gt).findings == []
+
+
+def test_one_frame_over_and_over():
+    clips = sample_clips()
+    for first in (0, 4, 8):
+        (only,) = examined(clips, "zoom", [clips["zoom"][0][first]] * 9).findings
+        assert (only.kind, only.gain > 5) == ("duplicated", True)
+        assert "SR frame 2 repeats 1, 3 repeats 2" in only.evidence
+    grey = [np.full_like(frame, 128) for frame in clips["pan"][1]]
+    (only,) = examined(clips, "pan", grey).findings
+    assert (only.kind, only.gain) == ("clip", None)
+    assert "no frame, order or shift of up to 3.5 pixels fits: correlation" in only.evidence
 
 
 def test_one_frame():
@@ -144,6 +156,7 @@ def test_frames_too_small_and_frames_of_two_sizes():
         ([0, 1, 2, 3, 3, 4, 5, 6], [4], 7, ["duplicated"]),
         ([0, 1, 2, 3, 4, 5, 6, 7], [4], 8, ["duplicated"]),
         ([0, 1, 2, 3], [], 3, ["duplicated"]),
+        ([3, 4, -1, -1], [1, 2, 3], 4, ["duplicated"]),
     ],
 )
 def test_kinds_of_what_is_wrong_in_time(places, copies, gt_count, kinds):

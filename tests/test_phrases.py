@@ -71,8 +71,10 @@ def test_channels_say_how_to_undo_them(rng):
             5,
             "2 SR frames for 5 of GT: .* 2 and the last 1 missing",
         ),
-        ("missing", "any", [0, 1, 3], [], 4, "frames 3 missing"),
+        ("missing", "any", [0, 1, 3], [], 4, ": frame 3 missing"),
         ("duplicated", "named", [0, 1, 2, 3], [2], 4, "^SR frame 3 repeats 2$"),
+        ("missing", "any", [0, 3], [], 4, ": frames 2, 3 missing"),
+        ("missing", "any", [0, 9], [], 10, ": frames 2, 3, 4, 5, 6, 7, ... missing"),
         ("duplicated", "named", [0, 0, 1], [1], 2, "3 SR frames for 2 of GT: SR frame 2 repeats 1"),
     ],
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,15 @@ def _ground_truth(options: argparse.Namespace) -> tuple[Clips, Dataset | None]:
     dataset = catalog.get(options.gt)
     found = locate.find(dataset, catalog.data_root(options.data_root), options.clip)
     return gt_clips(found, options.clip), dataset
+
+
+@contextmanager
+def _naming(clip: str) -> Iterator[None]:
+    """Puts the clip's name before what is wrong with it, if it has one."""
+    try:
+        yield
+    except BenchError as error:
+        raise BenchError(f"clip {clip}: {error}" if clip else str(error)) from error
 
 
 def _score(options: argparse.Namespace) -> int:
@@ -83,12 +93,10 @@ def _temporal(options: argparse.Namespace) -> int:
     total = sum(len(sr) - 1 for sr, _ in pairs.values())
     with console.progress("following motion", total) as bar:
         for clip, (sr, reference) in pairs.items():
-            try:
+            with _naming(clip):
                 results[clip] = temporal.measure(
                     sr, reference, workers=console.workers(options), on_pair=bar.update
                 )
-            except BenchError as error:
-                raise BenchError(f"clip {clip}: {error}" if clip else str(error)) from error
     means = {clip or options.sr.name: found.means() for clip, found in results.items()}
     if len(means) > 1:
         of_clips = list(means.values())
@@ -141,13 +149,14 @@ def _match(options: argparse.Namespace) -> int:
     measured = {}
     with console.progress("measuring", sum(len(sr) for sr, _ in pairs.values())) as bar:
         for clip, (sr, reference) in pairs.items():
-            measured[clip] = match.measure(
-                sr,
-                reference,
-                with_ssim=printed.ssim is not None,
-                workers=console.workers(options),
-                on_frame=bar.update,
-            )
+            with _naming(clip):
+                measured[clip] = match.measure(
+                    sr,
+                    reference,
+                    with_ssim=printed.ssim is not None,
+                    workers=console.workers(options),
+                    on_frame=bar.update,
+                )
     found = match.search(measured, printed)
     fitting = [one for one in found if one.fits]
     counted = f"of {len(found)} ways to compute it"
@@ -190,13 +199,14 @@ def _diagnose(options: argparse.Namespace) -> int:
     }
     failed = False
     for clip, name in _paired(list(sr), list(gt), options).items():
-        found = diagnose.examine(
-            sr[clip],
-            gt[name],
-            name=name,
-            others={other: frames_ for other, frames_ in gt.items() if other != name},
-            workers=console.workers(options),
-        )
+        with _naming(clip):
+            found = diagnose.examine(
+                sr[clip],
+                gt[name],
+                name=name,
+                others={other: frames_ for other, frames_ in gt.items() if other != name},
+                workers=console.workers(options),
+            )
         failed |= bool(found.findings)
         _print_diagnosis(name or clip or options.sr.name, found)
     return CHECK_FAILED if failed else FINE

@@ -138,7 +138,7 @@ def align(
 
     def consider(order: Order, price: float) -> None:
         rows = np.flatnonzero((order.places >= 0) & counted)
-        if 2 * len(rows) < min(len(sr), len(gt)):
+        if 2 * len(rows) < min(counted.sum(), len(gt)):
             return
         means = table[:, rows, order.places[rows]].mean(axis=1)
         cross = _cross(sr, gt, rows, order.places[rows])

@@ -10,6 +10,10 @@ from bench.questions.alignment import Order, Places
 from bench.questions.repair import CHANNELS, Levels
 
 MEND_CLIP = "compare with the frames of the same clip; check the folders' names"
+MEND_UNKNOWN = (
+    "compare with the frames of the same clip; if they are, look at both: frames that are flipped, "
+    "turned, scaled or empty fit nothing"
+)
 _PHASE, _NEAR = 1.5, 0.25  # pixels between bd and bd-duf at scale 4, and how near a shift must be
 _SHOWN = 6  # frames that are named
 
@@ -150,7 +154,9 @@ def _missing(places: Places, count: int, gt_count: int) -> tuple[str, str]:
     words = [f"the first {first}"] if first else []
     words += [f"the last {last}"] if last else []
     inside = [i for i in lacking if first <= i < gt_count - last]
-    words += ["frames " + ", ".join(str(i + 1) for i in inside[:_SHOWN])] if inside else []
+    more = ", ..." if len(inside) > _SHOWN else ""
+    named = ", ".join(str(i + 1) for i in inside[:_SHOWN]) + more
+    words += [f"frame{'s' if len(inside) > 1 else ''} {named}"] if inside else []
     seen = f"{count} SR frames for {gt_count} of GT: {' and '.join(words) or 'some'} missing"
     mend = "fill windows at the ends of clips (mirrored or repeated frames), so that all come out"
     if inside:
