@@ -276,7 +276,7 @@ def _findings(
         seen, mend = phrases.channels(repair.channels)
         found.append(Finding("channels", seen, gains["channels"], mend))
     if "levels" in gains:
-        seen, mend = phrases.levels(repair.levels)
+        seen, mend = phrases.levels(repair.levels, repair.curve)
         found.append(Finding("levels", seen, gains["levels"], mend))
     return found
 

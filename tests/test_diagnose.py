@@ -78,6 +78,18 @@ def test_gains_add_up_and_the_largest_comes_first():
     assert min(gains) > 1
 
 
+def test_a_gamma_and_other_brightness_are_levels():
+    clips = sample_clips()
+    bent = [np.round(255 * (frame / 255) ** 2.2).astype(np.uint8) for frame in clips["zoom"][0]]
+    (only,) = examined(clips, "zoom", bent).findings
+    assert only.kind == "levels"
+    assert only.gain > 5
+    assert "the levels of GT to the power of about 1.9: a gamma" in only.evidence
+    brighter = [np.clip(f.astype(int) + 8, 0, 255).astype(np.uint8) for f in clips["zoom"][0]]
+    (only,) = examined(clips, "zoom", brighter).findings
+    assert only.evidence == "SR has 1.00 times the levels of GT, and +8"
+
+
 def test_frames_that_are_smaller_than_gt():
     gt = list(sample.clip("zoom"))
     sr = [frame[4:, :-8] for frame in soft(gt)]

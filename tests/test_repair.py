@@ -55,6 +55,37 @@ def test_channels_and_levels_together(  # noqa: PLR0917 - fixtures
     assert one.psnr(ALL) == pytest.approx(clean, abs=1.5 if levels == "wide" else 0.2)
 
 
+@pytest.mark.parametrize("exponent", [0.45, 0.8, 1.25, 2.2])
+def test_a_gamma_is_undone(clip, noisy, exponent):
+    bent = [np.round(255 * (frame / 255) ** exponent).astype(np.uint8) for frame in noisy]
+    one = trial(bent, clip)
+    assert one.repair.levels == "power"
+    assert 1 / one.repair.curve.exponent == pytest.approx(exponent, rel=0.08)
+    # Dark levels that a power of 2.2 made one are not told apart again.
+    left = 0.4 * (trial(noisy, clip).psnr(frozenset()) - one.psnr(frozenset()))
+    assert one.psnr(ALL) > one.psnr(frozenset()) + left
+
+
+@pytest.mark.parametrize(("factor", "summand"), [(1.0, 9.0), (1.0, -6.0), (0.8, 0.0), (0.7, 30.0)])
+def test_other_levels_lie_on_a_line(clip, noisy, factor, summand):
+    lined = [np.clip(np.round(factor * f + summand), 0, 255).astype(np.uint8) for f in noisy]
+    one = trial([frame[..., ::-1] for frame in lined], clip)
+    assert (one.repair.levels, one.repair.channels) == ("line", (2, 1, 0))
+    assert 1 / one.repair.curve.factor == pytest.approx(factor, abs=0.02)
+    assert one.psnr(ALL) == pytest.approx(trial(noisy, clip).psnr(frozenset()), abs=0.3)
+
+
+def test_a_few_levels_are_a_methods_own(clip, noisy):
+    brighter = [np.clip(frame + 3.0, 0, 255).astype(np.uint8) for frame in noisy]
+    assert trial(brighter, clip).repair.levels == "as they are"
+
+
+def test_nothing_is_made_flat(clip):
+    """Of frames that have nothing to do with flat ones, a line without slope would make them."""
+    flat = [np.full_like(frame, 90) for frame in clip]
+    assert trial(clip, flat).repair.curve.factor >= 0.1
+
+
 def test_order_size_and_shift(clip, noisy):
     padded = [np.pad(f, ((4, 0), (0, 6), (0, 0))) for f in noisy[::-1]]
     one = trial(padded, clip, places=np.arange(9)[::-1], at=(4, 0))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.questions.alignment import Order, Places
-from bench.questions.repair import CHANNELS, Levels
+from bench.questions.repair import CHANNELS, Curve, Levels
 
 MEND_CLIP = "compare with the frames of the same clip; check the folders' names"
 MEND_UNKNOWN = (
@@ -95,17 +95,30 @@ def channels(order: tuple[int, ...]) -> tuple[str, str]:
     return seen, f"write frame[..., {list(order)}]"
 
 
-def levels(kind: Levels) -> tuple[str, str]:
-    """Levels of SR that are of another range than GT's."""
+def levels(kind: Levels, curve: Curve) -> tuple[str, str]:
+    """Levels of SR that are others than GT's, and the curve that undoes that.
+
+    >>> levels("line", Curve(1.25, -10))[0]
+    'SR has 0.80 times the levels of GT, and +8'
+    """
     if kind == "narrow":
         return (
             "SR has levels 16 to 235 where GT has 0 to 255",
             "expand them: (x - 16) * 255 / 219; a video decoder or an RGB from YCbCr did not",
         )
-    return (
-        "SR has levels 0 to 255 where GT has 16 to 235",
-        "narrow them: 16 + x * 219 / 255; something expanded the range once too often",
-    )
+    if kind == "wide":
+        return (
+            "SR has levels 0 to 255 where GT has 16 to 235",
+            "narrow them: 16 + x * 219 / 255; something expanded the range once too often",
+        )
+    if kind == "power":
+        # Means over blocks of texture tell the power a little too near to 1.
+        seen = f"SR has the levels of GT to the power of about {1 / curve.exponent:.1f}: a gamma"
+        undone = f"near 255 * (x / 255) ** {curve.exponent:.1f}"
+        return seen, f"undo it: {undone}; something took linear light for gamma, or the reverse"
+    factor, summand = 1 / curve.factor, -curve.summand / curve.factor
+    seen = f"SR has {factor:.2f} times the levels of GT, and {summand:+.0f}"
+    return seen, "look for a mean that is added twice or never, and for values of another range"
 
 
 def temporal(kind: str, order: Order, copies: Sequence[int], gt_count: int) -> tuple[str, str]:

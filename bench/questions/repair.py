@@ -15,18 +15,36 @@ from bench.questions.alignment import Places
 Frame = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 Part = Literal["clip", "size", "order", "shift", "channels", "levels"]
-Levels = Literal["as they are", "narrow", "wide"]
+Levels = Literal["as they are", "narrow", "wide", "line", "power"]
 
 _BORDER = 8  # pixels that a shift may fill with what is not there
 _BLOCK = 16  # pixels a side of the blocks whose means tell levels and channels
 _CLEARLY = 0.25  # of the error between those means may be left where levels are another range's
+_LEAST = 4  # levels that a line or power must move some block's mean by: less is a method's own
+_FLATTEST = 0.1  # factor of a line: what is flatter makes grey of anything
 _NARROW = 219 / 255
-# Levels of SR -> factor and summand that undo them.
-LEVELS: dict[Levels, tuple[float, float]] = {
-    "as they are": (1, 0),
-    "narrow": (1 / _NARROW, -16 / _NARROW),
-    "wide": (_NARROW, 16),
+
+
+class Curve(NamedTuple):
+    """What undoes a change of levels: factor x 255 (level / 255)^exponent + summand."""
+
+    factor: float = 1.0
+    summand: float = 0.0
+    exponent: float = 1.0
+
+    def __call__(self, levels: Floats) -> Floats:
+        """The levels that it makes of these."""
+        if self.exponent != 1:
+            levels = 255 * (np.maximum(levels, 0) / 255) ** self.exponent
+        return self.factor * levels + self.summand
+
+
+LEVELS: dict[Levels, Curve] = {
+    "as they are": Curve(),
+    "narrow": Curve(1 / _NARROW, -16 / _NARROW),
+    "wide": Curve(_NARROW, 16),
 }
+_EXPONENTS = np.linspace(0.3, 3.0, 136)  # of 0.02 each; 1 / 2.2 and 2.2 are among them, nearly
 CHANNELS: tuple[tuple[int, ...], ...] = tuple(itertools.permutations(range(3)))
 
 
@@ -37,7 +55,9 @@ class Repair(NamedTuple):
     places              the GT frame of each SR frame
     shift               how far the content of SR lies down and right, in pixels
     channels            for each channel of GT, the one of SR that shows it
-    levels              whether SR has levels 16 to 235 for 0 to 255, or the other way round
+    levels              whether SR has levels 16 to 235 for 0 to 255, or the other way round, or
+                        ones that a line or a power of them makes GT's
+    curve               what undoes that
     """
 
     sr_place: tuple[int, int]
@@ -46,6 +66,7 @@ class Repair(NamedTuple):
     shift: tuple[float, float]
     channels: tuple[int, ...] = CHANNELS[0]
     levels: Levels = "as they are"
+    curve: Curve = Curve()
 
 
 class Trial:
@@ -84,15 +105,23 @@ class Trial:
         levels of a clip without contrast, which hardly move its PSNR, are told.
         """
         parts: frozenset[Part] = frozenset({"clip", "size", "order", "shift"})
-        moments = [_moments(*self._aligned(row, parts)) for row in self.sr]
+        pairs = [_blocks(*self._aligned(row, parts)) for row in self.sr]
+        sr, gt = (np.concatenate(blocks) for blocks in zip(*pairs, strict=True))
 
-        def error(channels: tuple[int, ...], levels: Levels) -> float:
-            return float(np.mean([_error(one, channels, levels) for one in moments]))
+        def error(channels: tuple[int, ...], curve: Curve) -> float:
+            return float(np.square(curve(sr[:, channels]) - gt).mean())
 
-        channels, levels = min(itertools.product(CHANNELS, LEVELS), key=lambda way: error(*way))
-        if error(channels, levels) > _CLEARLY * error(channels, "as they are"):
+        ways = itertools.product(CHANNELS, LEVELS)
+        channels, levels = min(ways, key=lambda way: error(way[0], LEVELS[way[1]]))
+        if error(channels, LEVELS[levels]) > _CLEARLY * error(channels, Curve()):
             levels = "as they are"
-        return self.repair._replace(channels=channels, levels=levels)
+        curve = LEVELS[levels]
+        free = _fitted(sr[:, channels], gt)
+        kind = min(free, key=lambda one: error(channels, free[one]))
+        moved = np.abs(free[kind](sr) - curve(sr)).max()
+        if moved > _LEAST and error(channels, free[kind]) < _CLEARLY * error(channels, curve):
+            levels, curve = kind, free[kind]
+        return self.repair._replace(channels=channels, levels=levels, curve=curve)
 
     def _aligned(self, row: int, parts: frozenset[Part]) -> tuple[Frame, Frame]:
         """The inner part of an SR frame, and of the GT frame that it is held against."""
@@ -121,8 +150,7 @@ class Trial:
         if "channels" in parts:
             sr = sr[..., self.repair.channels]
         if "levels" in parts:
-            factor, summand = LEVELS[self.repair.levels]
-            sr = _rounded(factor * sr.astype(np.float64) + summand)
+            sr = _rounded(self.repair.curve(sr.astype(np.float64)))
         return float(metrics.psnr(sr, gt, channel="rgb", border=0))
 
 
@@ -138,26 +166,23 @@ def shifted(frame: Frame, shift: tuple[float, float]) -> Frame:
     return _rounded(np.stack(planes, axis=2))
 
 
-def _moments(sr: Frame, gt: Frame) -> tuple[Floats, Floats, Floats]:
-    """Means, and mean products, of the channels of SR and GT, both averaged over blocks."""
+def _blocks(sr: Frame, gt: Frame) -> tuple[Floats, Floats]:
+    """The means (blocks, 3) of SR and GT over blocks."""
     height, width = (size // _BLOCK for size in sr.shape[:2])
     both = np.concatenate([sr, gt], axis=2)[: height * _BLOCK, : width * _BLOCK]
     blocks = both.reshape(height, _BLOCK, width, _BLOCK, 6).mean(axis=(1, 3)).reshape(-1, 6)
-    return blocks[:, :3].mean(axis=0), blocks[:, 3:].mean(axis=0), blocks.T @ blocks / len(blocks)
+    return blocks[:, :3], blocks[:, 3:]
 
 
-def _error(
-    moments: tuple[Floats, Floats, Floats], channels: tuple[int, ...], levels: Levels
-) -> float:
-    """The mean squared error after a choice, from moments alone."""
-    sr, gt, products = moments
-    factor, summand = LEVELS[levels]
-    total = 0.0
-    for channel, source in enumerate(channels):
-        total += factor**2 * products[source, source] + products[3 + channel, 3 + channel]
-        total += summand**2 + 2 * factor * summand * sr[source]
-        total -= 2 * factor * products[source, 3 + channel] + 2 * summand * gt[channel]
-    return total / 3
+def _fitted(sr: Floats, gt: Floats) -> dict[Levels, Curve]:
+    """The line and the power that bring the means of SR nearest to those of GT."""
+    centred = sr - sr.mean()
+    spread = float(np.square(centred).mean())
+    factor = float((centred * gt).mean()) / spread if spread else 1.0
+    factor = max(factor, _FLATTEST)
+    line = Curve(factor, float(gt.mean() - factor * sr.mean()))
+    powers = [Curve(exponent=float(exponent)) for exponent in _EXPONENTS]
+    return {"line": line, "power": min(powers, key=lambda one: np.square(one(sr) - gt).mean())}
 
 
 def _rounded(values: Floats) -> Frame:
