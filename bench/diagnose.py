@@ -7,7 +7,7 @@ found, only what brings PSNR is told, so that the softness of an SR method is no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -21,13 +21,23 @@ from bench.questions.repair import CHANNELS, Part, Repair, Trial
 
 Frame = NDArray[np.uint8]
 Kind = Literal[
-    "clip", "size", "order", "offset", "missing", "duplicated", "shift", "channels", "levels"
+    "clip",
+    "size",
+    "order",
+    "offset",
+    "missing",
+    "duplicated",
+    "damaged",
+    "shift",
+    "channels",
+    "levels",
 ]
 
 _PADDING = 64  # pixels: frames that differ by more in size are other frames
 _LEAST_SIDE = 48  # pixels
 _UNLIKE, _LIKER = 0.45, 0.2  # correlation: below it a clip may be another; by how much
 _TRIED = 6  # frames
+_DAMAGE = 3.0  # dB that a frame which shows nothing of GT must be behind the others
 # What a correction must bring, in dB: less is within what SR methods do by themselves.
 _WORTH: dict[Part, float] = {"order": 0.05, "shift": 0.03, "channels": 0.05, "levels": 0.0}
 
@@ -93,12 +103,18 @@ def examine(
 
 
 class _Fit(NamedTuple):
-    """SR against one clip's GT: what differs in size, and how the rest fits."""
+    """SR against one clip's GT: what differs in size, and how the rest fits.
+
+    `alike` is the correlation of each SR frame with its GT frame, NaN where it has none;
+    `strangers` are those that are not like them, as most others are.
+    """
 
     extra: tuple[int, int]
     place: tuple[int, int]
     aligned: Alignment
     copies: list[int]
+    alike: NDArray[np.float64]
+    strangers: list[int]
     gt_count: int
 
 
@@ -143,7 +159,14 @@ def _fitted(
     seen = _look(sr, box, workers)
     copies = [] if reference.copies else seen.copies
     aligned = alignment.align(seen.spectrum, reference.spectrum, copies, numbers)
-    return _Fit(extra, place, aligned, copies, len(gt))
+    alike = alignment.of_frames(seen.spectrum, reference.spectrum, aligned)
+    return _Fit(extra, place, aligned, copies, alike, _strangers(alike, copies), len(gt))
+
+
+def _strangers(alike: NDArray[np.float64], copies: Sequence[int]) -> list[int]:
+    usual = float(np.nanmedian(alike))
+    found = np.flatnonzero(alike < min(_UNLIKE, usual / 2))  # not so where NaN
+    return [int(row) for row in found if row not in copies]
 
 
 def _look(clip: Sequence[Frame], box: Box, workers: int) -> _Seen:
@@ -211,7 +234,8 @@ def _judged(
 ) -> Diagnosis:
     """What of a fit is worth telling, with its gains."""
     places = fit.aligned.order.places
-    sure = [row for row in range(len(sr)) if places[row] >= 0 and row not in fit.copies]
+    odd = {*fit.copies, *fit.strangers}
+    sure = [row for row in range(len(sr)) if places[row] >= 0 and row not in odd]
     rows = [sure[i] for i in np.unique(np.linspace(0, len(sure) - 1, _TRIED).astype(int))]
     down, right = fit.place
     moved = max(map(abs, fit.aligned.shift)) > alignment.NOTICED
@@ -235,10 +259,32 @@ def _judged(
     gains = _gains(trial, parts)
     before, after = trial.psnr(frozenset()), trial.psnr(frozenset(parts))
     findings = _findings(fit, repair, gains, other, len(sr))
+    if "channels" not in parts and trial.colourless:
+        findings.append(Finding("channels", phrases.GREY[0], None, phrases.GREY[1]))
+    findings += _damaged(trial, fit, sr, parts, after)
     if fit.copies and any(finding.kind == "duplicated" for finding in findings):
         findings = [_with_gain(one, trial, fit, sr, parts) for one in findings]
     findings.sort(key=lambda finding: -(finding.gain or 0))
     return Diagnosis(findings, before, after)
+
+
+def _damaged(
+    trial: Trial, fit: _Fit, sr: Sequence[Frame], parts: set[Part], usual: float
+) -> Iterator[Finding]:
+    """Frames that show nothing of GT, with what the clip's mean PSNR loses by them.
+
+    Where GT itself shows next to nothing, as in a fade to black, frames differ little in PSNR.
+    """
+    lost = {}
+    for row in fit.strangers:
+        one = Trial(sr, trial.named, trial.gt, trial.repair, [row])
+        lost[row] = usual - one.psnr(frozenset(parts))
+    rows = [row for row, loss in lost.items() if loss > _DAMAGE]
+    if rows:
+        others = np.delete(fit.alike, fit.strangers)
+        seen, mend = phrases.strangers(rows, fit.alike[rows].max(), float(np.nanmedian(others)))
+        gain = sum(lost[row] for row in rows) / len(sr)
+        yield Finding("damaged", seen, gain if np.isfinite(gain) else None, mend)
 
 
 def _worth(trial: Trial, parts: set[Part], part: Part) -> float:
@@ -283,12 +329,15 @@ def _findings(
 
 def _temporal(fit: _Fit, gain: float | None, count: int) -> list[Finding]:
     """What is wrong with the frames' order and number; the first finding has the gain."""
-    kinds = timing(fit.aligned.order.places, fit.copies, count, fit.gt_count)
+    places = fit.aligned.order.places.copy()
+    places[fit.strangers] = -1
+    order = fit.aligned.order._replace(places=places)
+    kinds = timing(places, fit.copies, count, fit.gt_count)
     if gain is None:
         kinds = [kind for kind in kinds if kind not in {"order", "offset"}]
     found = []
     for kind in kinds:
-        seen, mend = phrases.temporal(kind, fit.aligned.order, fit.copies, fit.gt_count)
+        seen, mend = phrases.temporal(kind, order, fit.copies, fit.gt_count)
         found.append(Finding(kind, seen, gain if kind != "duplicated" else None, mend))
         gain = gain if kind == "duplicated" else None
     return found

@@ -10,6 +10,7 @@ import pytest
 
 from bench import degrade, diagnose, sample, score
 from bench.errors import BenchError
+from bench.questions import phrases
 
 QUICK = 40
 
@@ -88,6 +89,43 @@ def test_a_gamma_and_other_brightness_are_levels():
     brighter = [np.clip(f.astype(int) + 8, 0, 255).astype(np.uint8) for f in clips["zoom"][0]]
     (only,) = examined(clips, "zoom", brighter).findings
     assert only.evidence == "SR has 1.00 times the levels of GT, and +8"
+
+
+@pytest.mark.parametrize("rows", [[0], [4], [2, 5]])
+def test_frames_that_show_nothing_of_gt_are_damaged(rng, rows):
+    clips = sample_clips()
+    sr = list(clips["zoom"][0])
+    for row in rows:
+        sr[row] = rng.integers(0, 256, sr[row].shape, dtype=np.uint8) if row else 0 * sr[row]
+    (only,) = examined(clips, "zoom", sr).findings
+    assert only.kind == "damaged"
+    assert only.gain == pytest.approx(17 * len(rows) / len(sr), rel=0.3)
+    shown = f"SR frame {rows[0] + 1} shows" if len(rows) == 1 else "SR frames 3, 6 show"
+    assert only.evidence.startswith(f"{shown} nothing of GT: correlation ")
+
+
+def test_damaged_frames_do_not_hide_what_else_is_wrong():
+    clips = sample_clips()
+    sr = corruptions.exchanged(clips["pan"][0], None)
+    sr[4] = np.full_like(sr[4], 128)
+    found = {one.kind for one in examined(clips, "pan", sr[:-1]).findings}
+    assert found == {"damaged", "channels", "missing"}
+
+
+def test_a_fade_to_black_is_no_damage():
+    gt = [*sample.clip("zoom")[:6], *(sample.clip("zoom")[6:8] // 80)]
+    gt.append(np.zeros_like(gt[0]))
+    assert diagnose.examine(soft(gt), gt).findings == []
+
+
+def test_grey_frames_of_colourful_ones():
+    clips = sample_clips()
+    grey = [np.repeat(frame[..., 1:2], 3, axis=2) for frame in clips["zoom"][0]]
+    (only,) = examined(clips, "zoom", grey).findings
+    assert (only.kind, only.gain) == ("channels", None)
+    assert (only.evidence, "--protocol channel=y" in only.mend) == (phrases.GREY[0], True)
+    true = [np.repeat(frame[..., 1:2], 3, axis=2) for frame in clips["zoom"][1]]
+    assert diagnose.examine(grey, true).findings == []
 
 
 def test_frames_that_are_smaller_than_gt():

@@ -162,6 +162,15 @@ def align(
     return min(found, key=lambda entry: entry[0])[1]
 
 
+def of_frames(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> Floats:
+    """The correlation of each SR frame with the GT frame of its place; NaN where it has none."""
+    places = aligned.order.places
+    rows, result = np.flatnonzero(places >= 0), np.full(len(places), np.nan)
+    moved = sr.values[rows] * sr.phases(aligned.shift)
+    result[rows] = (moved * gt.values[places[rows]].conj()).sum(axis=1).real
+    return result
+
+
 def _each_its_best(table: NDArray[np.float32], usual: Places) -> Places:
     """Each SR frame's most similar GT frame, the usual one where that is as good."""
     places = table.argmax(axis=1)

@@ -95,6 +95,28 @@ def channels(order: tuple[int, ...]) -> tuple[str, str]:
     return seen, f"write frame[..., {list(order)}]"
 
 
+GREY = (
+    "SR is grey where GT has colours",
+    "score it in luma (--protocol channel=y), or write the enlarged colours of LR beside it",
+)
+
+
+def strangers(rows: Sequence[int], most: float, usual: float) -> tuple[str, str]:
+    """SR frames that do not show what the others do; correlations of both.
+
+    >>> strangers([4], 0.02, 0.98)[0]
+    'SR frame 5 shows nothing of GT: correlation 0.02, that of the others 0.98'
+    """
+    more = ", ..." if len(rows) > _SHOWN else ""
+    names = ", ".join(str(row + 1) for row in rows[:_SHOWN]) + more
+    shown = f"s {names} show" if len(rows) > 1 else f" {names} shows"
+    at_most = " at most" if len(rows) > 1 else ""
+    return (
+        f"SR frame{shown} nothing of GT: correlation {most:.2f}{at_most}, that of the others "
+        f"{usual:.2f}"
+    ), "look at it: empty, torn or of another clip; then restore it again"
+
+
 def levels(kind: Levels, curve: Curve) -> tuple[str, str]:
     """Levels of SR that are others than GT's, and the curve that undoes that.
 

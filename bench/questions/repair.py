@@ -123,6 +123,12 @@ class Trial:
             levels, curve = kind, free[kind]
         return self.repair._replace(channels=channels, levels=levels, curve=curve)
 
+    @property
+    def colourless(self) -> bool:
+        """Whether the SR frames are grey, but not the GT frames that they show."""
+        shown = [self.gt[int(self.repair.places[row])] for row in self.sr]
+        return all(map(_grey, self.sr.values())) and not all(map(_grey, shown))
+
     def _aligned(self, row: int, parts: frozenset[Part]) -> tuple[Frame, Frame]:
         """The inner part of an SR frame, and of the GT frame that it is held against."""
         repair, right = self.repair, "clip" in parts
@@ -164,6 +170,10 @@ def shifted(frame: Frame, shift: tuple[float, float]) -> Frame:
         for i in range(3)
     ]
     return _rounded(np.stack(planes, axis=2))
+
+
+def _grey(frame: Frame) -> bool:
+    return bool((frame == frame[..., :1]).all())
 
 
 def _blocks(sr: Frame, gt: Frame) -> tuple[Floats, Floats]:
