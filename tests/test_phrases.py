@@ -38,6 +38,13 @@ def test_shift(moved, seen, mend):
     assert mend in words[1]
 
 
+def test_how_to_get_missing_frames_depends_on_how_many_there_are():
+    for lacking, mend in ((5, "fill windows at the ends"), (6, "restore whole clips")):
+        for places in (range(20 - lacking), range(lacking, 20)):
+            order = Order("offset", np.array(places))
+            assert phrases.temporal("missing", order, [], 20)[1].startswith(mend)
+
+
 def test_channels_say_how_to_undo_them(rng):
     names = {"red": 0, "green": 1, "blue": 2}
     for order in CHANNELS[1:]:

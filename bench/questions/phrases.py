@@ -16,6 +16,7 @@ MEND_UNKNOWN = (
 )
 _PHASE, _NEAR = 1.5, 0.25  # pixels between bd and bd-duf at scale 4, and how near a shift must be
 _SHOWN = 6  # frames that are named
+_WINDOW = 5  # frames at an end: no window of a method lacks more
 
 
 def size(extra: tuple[int, int], place: tuple[int, int]) -> tuple[str, str]:
@@ -194,6 +195,6 @@ def _missing(places: Places, count: int, gt_count: int) -> tuple[str, str]:
     words += [f"frame{'s' if len(inside) > 1 else ''} {named}"] if inside else []
     seen = f"{count} SR frames for {gt_count} of GT: {' and '.join(words) or 'some'} missing"
     mend = "fill windows at the ends of clips (mirrored or repeated frames), so that all come out"
-    if inside:
+    if inside or max(first, last) > _WINDOW:
         mend = "restore whole clips"
     return seen, mend
