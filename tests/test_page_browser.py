@@ -296,6 +296,20 @@ def test_costs_are_drawn_by_device(visit, site):
     assert rows == ["edvr m-reds 900 27.35", "tdan bix4 410 26.62"]
 
 
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_every_axis_has_a_scale(visit, site, width):
+    """One label alone says nothing of how far two points are apart."""
+    page = visit(site, width=width)
+    charts = page.locator(".plot svg")
+    assert charts.count() == 4
+    for chart in charts.all():
+        anchors = chart.locator("text:not(.title)").evaluate_all(
+            "texts => texts.map(text => text.getAttribute('text-anchor'))"
+        )
+        assert anchors.count("middle") >= 2
+        assert anchors.count("end") >= 2
+
+
 def test_leaderboards_without_ranks_have_nothing_to_draw(visit, tmp_path):
     write(tmp_path, made([clip("pan", scores([25.0] * 9))], clip_count=4))
     page = visit(written(tmp_path))

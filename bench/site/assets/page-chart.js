@@ -2,8 +2,13 @@
 
 const MARGIN = { top: 12, right: 16, bottom: 44, left: 56 };
 
-/** Round steps that part an interval in about so many pieces. */
+/** Round steps that part an interval in about so many pieces; two at least, lest it has no scale. */
 function ticks(low, high, about) {
+  const found = steps(low, high, about);
+  return found.length < 2 && about < 20 ? ticks(low, high, about + 1) : found;
+}
+
+function steps(low, high, about) {
   const raw = (high - low) / Math.max(1, about);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= raw);
