@@ -99,3 +99,20 @@ def test_only_files_are_replaced(tmp_path, what):
         storage.write_text(place, "text")
     assert place.exists()
     assert not place.is_file()
+
+
+def test_json_files_at_any_depth_but_no_hidden_ones(tmp_path):
+    names = (
+        "b.json",
+        "a/c.json",
+        "a/b/d.json",
+        ".a.json",
+        "a/.b/e.json",
+        "a/b.json.part",
+        "a/f.txt",
+    )
+    for name in names:
+        storage.write_text(tmp_path / name, "{}")
+    found = [file.relative_to(tmp_path).as_posix() for file in storage.json_files(tmp_path)]
+    assert found == ["a/b/d.json", "a/c.json", "b.json"]
+    assert storage.json_files(tmp_path / "nowhere") == []
