@@ -381,6 +381,22 @@ def test_the_page_never_scrolls_sideways(visit, site, width):
     assert wide <= 0
 
 
+def test_headings_stay_above_the_column_that_stays(visit, site):
+    page = visit(site, width=NARROW)
+    shown = """th => {
+        const box = th.getBoundingClientRect();
+        return th.contains(document.elementFromPoint(box.x + 12, box.bottom - 14));
+    }"""
+    for table in (".cells", "#boards table"):
+        one = page.locator(table).first
+        name = one.locator("tbody th").first
+        heading = one.locator("thead th").nth(name.evaluate("th => th.cellIndex"))
+        heading.scroll_into_view_if_needed()
+        one.evaluate("table => table.parentElement.scrollTo(9999, 0)")
+        assert heading.bounding_box()["x"] == pytest.approx(name.bounding_box()["x"], abs=1)
+        assert heading.evaluate(shown)
+
+
 def test_the_keyboard_reaches_the_results_first(visit, site):
     page = visit(site)
     page.keyboard.press("Tab")
