@@ -36,6 +36,8 @@ Kind = Literal[
 _PADDING = 64  # pixels: frames that differ by more in size are other frames
 _LEAST_SIDE = 48  # pixels
 _UNLIKE, _LIKER = 0.45, 0.2  # correlation: below it a clip may be another; by how much
+_DOUBTFUL = 0.9  # coarse correlation: even SR of LR of an eighth of the size has 0.98
+_CLOSE = 30.0  # dB of frames without much to compare, such as a dark scene of noise
 _TRIED = 6  # frames
 _DAMAGE = 3.0  # dB that a frame which shows nothing of GT must be behind the others
 # What a correction must bring, in dB: less is within what SR methods do by themselves.
@@ -99,13 +101,19 @@ def examine(
             f"{fit.aligned.likeness:.2f} at most"
         )
         return Diagnosis([Finding("clip", seen, None, phrases.MEND_UNKNOWN)], np.nan, np.nan)
-    return _judged(sr, gt, actual, fit, "" if actual is gt else true)
+    found = _judged(sr, gt, actual, fit, "" if actual is gt else true)
+    if found.findings or fit.coarsely > _DOUBTFUL or found.before > _CLOSE:
+        return found
+    # Silence would say that all is well.
+    seen = f"SR is not much like GT: correlation {fit.coarsely:.2f}, for no known cause"
+    return found._replace(findings=[Finding("clip", seen, None, phrases.MEND_UNKNOWN)])
 
 
 class _Fit(NamedTuple):
     """SR against one clip's GT: what differs in size, and how the rest fits.
 
-    `alike` is the correlation of each SR frame with its GT frame, NaN where it has none;
+    `alike` is the correlation of each SR frame with its GT frame, NaN where it has none, and
+    `coarsely` the median in low frequencies alone;
     `strangers` are those that are not like them, as most others are.
     """
 
@@ -114,6 +122,7 @@ class _Fit(NamedTuple):
     aligned: Alignment
     copies: list[int]
     alike: NDArray[np.float64]
+    coarsely: float
     strangers: list[int]
     gt_count: int
 
@@ -160,7 +169,9 @@ def _fitted(
     copies = [] if reference.copies else seen.copies
     aligned = alignment.align(seen.spectrum, reference.spectrum, copies, numbers)
     alike = alignment.of_frames(seen.spectrum, reference.spectrum, aligned)
-    return _Fit(extra, place, aligned, copies, alike, _strangers(alike, copies), len(gt))
+    coarsely = alignment.coarsely(seen.spectrum, reference.spectrum, aligned)
+    strangers = _strangers(alike, copies)
+    return _Fit(extra, place, aligned, copies, alike, coarsely, strangers, len(gt))
 
 
 def _strangers(alike: NDArray[np.float64], copies: Sequence[int]) -> list[int]:
@@ -217,7 +228,7 @@ def _other(
 ) -> tuple[str, Sequence[Frame], _Fit | None]:
     """The clip that SR shows most likely: the one of its name unless another is far liker."""
     best = (name, gt, fit)
-    bar = fit.aligned.likeness + _LIKER if fit else _UNLIKE
+    bar = max(fit.aligned.likeness + _LIKER, _UNLIKE) if fit else _UNLIKE
     for other, clip in others.items():
         height, width = clip[0].shape[:2]
         extra = (sr[0].shape[0] - height, sr[0].shape[1] - width)
@@ -317,6 +328,11 @@ def _findings(
     found += _temporal(fit, gains.get("order"), count)
     if "shift" in gains:
         seen, mend = phrases.shift(repair.shift)
+        if fit.coarsely < _DOUBTFUL:
+            seen += (
+                f", and is even so not much like it (correlation {fit.coarsely:.2f}): it "
+                "may be scaled, or lie farther off"
+            )
         found.append(Finding("shift", seen, gains["shift"], mend))
     if "channels" in gains:
         seen, mend = phrases.channels(repair.channels)

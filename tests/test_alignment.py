@@ -88,3 +88,24 @@ def test_one_frame_and_frames_without_detail(clip):
     black = [np.zeros_like(clip[0])] * 3
     found = alignment.align(spectrum(black), spectrum(black))
     assert (found.shift, found.order.kind, found.likeness) == ((0.0, 0.0), "named", 0.0)
+
+
+def test_soft_frames_are_coarsely_alike_and_moved_ones_are_not(clip, soft):
+    def coarsely(sr):
+        two = spectrum(sr), spectrum(clip)
+        return alignment.coarsely(*two, alignment.align(*two))
+
+    assert coarsely(soft) > 0.99
+    assert coarsely(corruptions.moved(soft, 2, 1)) > 0.99
+    assert coarsely(corruptions.moved(soft, 6, 0)) < 0.9
+
+
+def test_of_each_frame_and_of_none_without_a_place(clip, soft):
+    sr = [*soft[1:5], np.full_like(soft[0], 9), *soft[6:], soft[0]]
+    two = spectrum(sr), spectrum(clip)
+    places = np.array([1, 2, 3, 4, 5, 6, 7, 8, -1])
+    one = alignment.Alignment(alignment.Order("offset", places), (0.0, 0.0), 0.0)
+    found = alignment.of_frames(*two, one)
+    assert np.isnan(found).tolist() == [False] * 8 + [True]
+    assert found[4] == pytest.approx(0, abs=1e-6)
+    assert np.delete(found, [4, 8]).min() > 0.8

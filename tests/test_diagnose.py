@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
 import time
 
 import corruptions
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from bench import degrade, diagnose, sample, score
 from bench.errors import BenchError
@@ -126,6 +128,45 @@ def test_grey_frames_of_colourful_ones():
     assert (only.evidence, "--protocol channel=y" in only.mend) == (phrases.GREY[0], True)
     true = [np.repeat(frame[..., 1:2], 3, axis=2) for frame in clips["zoom"][1]]
     assert diagnose.examine(grey, true).findings == []
+
+
+@pytest.mark.parametrize(
+    ("far", "kind", "words"),
+    [
+        (2, "shift", "SR lies 2.01 pixels down of GT"),
+        (4, "shift", r"\(correlation 0.\d\d\): it may be scaled, or lie farther off"),
+        (5, "clip", r"SR is not much like GT: correlation 0.\d\d, for no known cause"),
+        (9, "clip", "no frame, order or shift of up to 3.5 pixels fits"),
+    ],
+)
+def test_shifts_beyond_reach_are_not_passed_over(far, kind, words):
+    clips = sample_clips()
+    (only,) = examined(clips, "zoom", corruptions.moved(clips["zoom"][0], far, 0)).findings
+    assert only.kind == kind
+    assert re.search(words, only.evidence)
+
+
+def test_soft_frames_are_not_doubted():
+    """Those of LR of an eighth of the size, as of other scales."""
+    for name, (_, gt) in sample_clips().items():
+        shape = gt[0].shape[:2]
+        small = [ndimage.zoom(ndimage.gaussian_filter(f, (4, 4, 0)), (1 / 8, 1 / 8, 1)) for f in gt]
+        sr = [ndimage.zoom(f, (shape[0] / len(f), shape[1] / f.shape[1], 1)) for f in small]
+        assert examined(sample_clips(), name, sr).findings == []
+
+
+def test_another_clip_must_be_like_sr_not_only_liker():
+    clips = sample_clips()
+    (only,) = examined(clips, "occlusion", corruptions.moved(clips["occlusion"][0], 5, 0)).findings
+    assert "no frame, order or shift" in only.evidence
+
+
+def test_a_faithful_scene_of_noise_is_no_finding(rng):
+    """SR of it is smooth, and so is like GT in nothing but the levels."""
+    gt = [rng.integers(10, 20, (96, 96, 3), dtype=np.uint8) for _ in range(3)]
+    found = diagnose.examine([np.full_like(frame, 15) + frame // 18 for frame in gt], gt)
+    assert found.before > 30
+    assert found.findings == []
 
 
 def test_frames_that_are_smaller_than_gt():

@@ -21,7 +21,7 @@ Places = NDArray[np.int64]  # for each SR frame its GT frame, -1 where it has no
 REACH = 3.5  # pixels, of the shifts that are sought
 NOTICED = 0.2  # pixels: a smaller shift is none
 _LARGEST = 256  # pixels a side that are looked at
-_HIGHEST, _LOWEST = 1 / 6, 1 / 64  # cycles a pixel
+_HIGHEST, _COARSE, _LOWEST = 1 / 6, 1 / 20, 1 / 64  # cycles a pixel
 _STEP = 0.5  # pixels between the shifts that are tried first
 # What an order, a shift and a frame without a place must be worth, in dB of what they leave
 # unexplained beyond what each frame's best place and shift leave.
@@ -169,6 +169,17 @@ def of_frames(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> Floats:
     moved = sr.values[rows] * sr.phases(aligned.shift)
     result[rows] = (moved * gt.values[places[rows]].conj()).sum(axis=1).real
     return result
+
+
+def coarsely(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> float:
+    """The median correlation up to 1/20 cycles a pixel, which even SR of a tiny LR keeps."""
+    rows = np.flatnonzero(aligned.order.places >= 0)
+    kept = np.hypot(sr.down[:, None], sr.right[None]).ravel() <= _COARSE
+    one = (sr.values[rows] * sr.phases(aligned.shift))[:, kept]
+    two = gt.values[aligned.order.places[rows]][:, kept]
+    product = (one * two.conj()).sum(axis=1).real
+    size = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    return float(np.median(product / np.maximum(size, 1e-6)))
 
 
 def _each_its_best(table: NDArray[np.float32], usual: Places) -> Places:
