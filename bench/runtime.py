@@ -118,7 +118,7 @@ def keep_memory() -> None:
     It would hand large tensors back to the system at once and ask for the next one page by page,
     with which networks take up to 1.2 times as long on a CPU (tests/benchmarks/
     test_memory_speed.py). The price is memory between pieces of many sizes: of frames of 180x320
-    TTVSR and EDVR-M take a quarter more. Where in memory a tensor lies changes no number.
+    TTVSR and EDVR-M take 300 to 500 MiB more. Where a tensor lies changes no number.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
