@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 Frame = NDArray[np.uint8]
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_configure() -> None:
+    # A shell that was told to run the tests in the background has them, and all that they start,
+    # ignore Ctrl-C, of which some speak.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
