@@ -7,6 +7,7 @@ machine's own crash tore holds nothing that could be kept: its clip counts as no
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,19 +45,19 @@ def gather(results: Path, made: tuple[str, str, str, str]) -> Record | None:
     Two processes may gather at once: one waits for the other. The folder stays, since another
     process may be about to write into it.
     """
-    import filelock
-
     file, waiting = record.path(results, *made), folder(results, made)
     if not waiting.is_dir():
         return record.read(file) if file.exists() else None
-    lock = filelock.FileLock(results / "records" / ".lock")
+    lock = storage.lock(results / "records" / ".lock")
     try:
         held = lock.acquire()
-    except NotImplementedError as error:
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
         raise BenchError(
             f"cannot lock {lock.lock_file}",
             expected="a file system with flock, as two commands may write the record",
-            found=str(error),
+            found=error.strerror,
             todo="mount it with flock, or choose another folder with --results",
         ) from error
     with held:

@@ -8,11 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 
@@ -60,6 +63,17 @@ def _convert(path: Path, data: Any, kind: type[Struct]) -> Struct:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         raise _invalid(path, _named(data, kind, error)) from error
+
+
+def lock(path: Path) -> BaseFileLock:
+    """A lock, not yet held, against all processes of all machines that share the folder.
+
+    The lock of a killed process is none. Where the file system cannot lock, taking it raises
+    OSError with ENOSYS: a mere file in its place would stay behind when a process is killed.
+    """
+    import filelock
+
+    return filelock.FileLock(path, fallback_to_soft=False)
 
 
 def json_files(folder: Path) -> list[Path]:

@@ -175,6 +175,13 @@ def test_waiting_for_another_process_can_be_interrupted(server, get, target):
     get(address)
 
 
+def test_a_folder_that_cannot_be_locked(server, target, no_flock):
+    words = r"cannot write .*weights\.pth: found Function not implemented; choose another folder"
+    with pytest.raises(BenchError, match=words):
+        download.download([server.put("/w.pth", CONTENT)], target)
+    assert server.asked == []
+
+
 # Servers that fail.
 
 

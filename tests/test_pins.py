@@ -61,7 +61,7 @@ def test_links_in_the_cache_folder_are_pinned_too(tmp_path):
 
 
 def test_a_cache_that_is_read_only(monkeypatch):
-    def refuse(_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     path, other = put(), put("toy/y.pth", b"more")
@@ -71,6 +71,13 @@ def test_a_cache_that_is_read_only(monkeypatch):
     words = r"cannot write .*checkpoints.lock: found Permission denied; check who may write there"
     with pytest.raises(BenchError, match=words):
         pins.add(other, FREE, digests.of(other))
+
+
+def test_a_cache_that_cannot_be_locked(no_flock):
+    words = r"cannot write .*checkpoints.lock: found Function not implemented; check"
+    with pytest.raises(BenchError, match=words):
+        pins.add(put(), FREE, digests.of(put()))
+    assert pins.read() == {}
 
 
 def test_the_lock_file_is_sorted_and_says_its_version():

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from bench import storage
 from bench.errors import BenchError
 from bench.fetching import digests, transfer, web
 from bench.fetching.addresses import Source, printable, sources
@@ -170,21 +171,21 @@ def alone(target: Path, pause: Callable[[float], object] = time.sleep) -> Iterat
     Whoever enters must look whether it is here by now. `pause` is what can end the waiting: a lock
     that waits by itself cannot be interrupted.
     """
-    from filelock import FileLock, Timeout
+    from filelock import Timeout
 
     path = target.with_name(f".{target.name}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        lock = storage.lock(path)
         while not lock.is_locked:
             try:
                 lock.acquire(blocking=False)
             except Timeout:
                 pause(_POLL_S)
-    except (OSError, NotImplementedError) as error:
+    except OSError as error:
         raise BenchError(
             f"cannot write {target}",
-            found=getattr(error, "strerror", None) or str(error),
+            found=error.strerror or str(error),
             todo="choose another folder",
         ) from error
     try:

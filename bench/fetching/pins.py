@@ -104,14 +104,12 @@ def add(path: Path, checkpoint: Checkpoint, found: Digests) -> bool:
     Two processes that pin at once lose neither pin. Raises BenchError where the lock file cannot be
     written; a cache that is read only serves as long as everything in it is pinned.
     """
-    import filelock
-
     name, lock, pin = key(path), lock_path(), Pin(found.size, found.sha256)
     if name is None or not needed(checkpoint) or read().get(name) == pin:
         return False
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(lock.with_name(f".{lock.name}.lock")):
+        with storage.lock(lock.with_name(f".{lock.name}.lock")):
             _write({**read(), name: pin})
     except OSError as error:
         raise BenchError(
