@@ -102,28 +102,28 @@ def examine(
         )
         return Diagnosis([Finding("clip", seen, None, phrases.MEND_UNKNOWN)], np.nan, np.nan)
     found = _judged(sr, gt, actual, fit, "" if actual is gt else true)
-    if found.findings or fit.coarsely > _DOUBTFUL or found.before > _CLOSE:
+    if found.findings or fit.coarse_likeness > _DOUBTFUL or found.before > _CLOSE:
         return found
     # Silence would say that all is well.
-    seen = f"SR is not much like GT: correlation {fit.coarsely:.2f}, for no known cause"
+    seen = f"SR is not much like GT: correlation {fit.coarse_likeness:.2f}, for no known cause"
     return found._replace(findings=[Finding("clip", seen, None, phrases.MEND_UNKNOWN)])
 
 
 class _Fit(NamedTuple):
     """SR against one clip's GT: what differs in size, and how the rest fits.
 
-    `alike` is the correlation of each SR frame with its GT frame, NaN where it has none, and
-    `coarsely` the median in low frequencies alone;
-    `strangers` are those that are not like them, as most others are.
+    likenesses          correlation of each SR frame with its GT frame, NaN where it has none
+    coarse_likeness     their median in low frequencies alone
+    unlike              SR frames whose correlation is far below that of most
     """
 
     extra: tuple[int, int]
     place: tuple[int, int]
     aligned: Alignment
     copies: list[int]
-    alike: NDArray[np.float64]
-    coarsely: float
-    strangers: list[int]
+    likenesses: NDArray[np.float64]
+    coarse_likeness: float
+    unlike: list[int]
     gt_count: int
 
 
@@ -168,15 +168,15 @@ def _fitted(
     seen = _look(sr, box, workers)
     copies = [] if reference.copies else seen.copies
     aligned = alignment.align(seen.spectrum, reference.spectrum, copies, numbers)
-    alike = alignment.of_frames(seen.spectrum, reference.spectrum, aligned)
-    coarsely = alignment.coarsely(seen.spectrum, reference.spectrum, aligned)
-    strangers = _strangers(alike, copies)
-    return _Fit(extra, place, aligned, copies, alike, coarsely, strangers, len(gt))
+    likenesses = alignment.likenesses(seen.spectrum, reference.spectrum, aligned)
+    coarse = alignment.coarse_likeness(seen.spectrum, reference.spectrum, aligned)
+    unlike = _unlike(likenesses, copies)
+    return _Fit(extra, place, aligned, copies, likenesses, coarse, unlike, len(gt))
 
 
-def _strangers(alike: NDArray[np.float64], copies: Sequence[int]) -> list[int]:
-    usual = float(np.nanmedian(alike))
-    found = np.flatnonzero(alike < min(_UNLIKE, usual / 2))  # not so where NaN
+def _unlike(likenesses: NDArray[np.float64], copies: Sequence[int]) -> list[int]:
+    usual = float(np.nanmedian(likenesses))
+    found = np.flatnonzero(likenesses < min(_UNLIKE, usual / 2))  # not so where NaN
     return [int(row) for row in found if row not in copies]
 
 
@@ -245,7 +245,7 @@ def _judged(
 ) -> Diagnosis:
     """What of a fit is worth telling, with its gains."""
     places = fit.aligned.order.places
-    odd = {*fit.copies, *fit.strangers}
+    odd = {*fit.copies, *fit.unlike}
     sure = [row for row in range(len(sr)) if places[row] >= 0 and row not in odd]
     rows = [sure[i] for i in np.unique(np.linspace(0, len(sure) - 1, _TRIED).astype(int))]
     down, right = fit.place
@@ -271,7 +271,8 @@ def _judged(
     before, after = trial.psnr(frozenset()), trial.psnr(frozenset(parts))
     findings = _findings(fit, repair, gains, other, len(sr))
     if "channels" not in parts and trial.colourless:
-        findings.append(Finding("channels", phrases.GREY[0], None, phrases.GREY[1]))
+        seen, mend = phrases.GREY
+        findings.append(Finding("channels", seen, None, mend))
     findings += _damaged(trial, fit, sr, parts, after)
     if fit.copies and any(finding.kind == "duplicated" for finding in findings):
         findings = [_with_gain(one, trial, fit, sr, parts) for one in findings]
@@ -287,13 +288,13 @@ def _damaged(
     Where GT itself shows next to nothing, as in a fade to black, frames differ little in PSNR.
     """
     lost = {}
-    for row in fit.strangers:
+    for row in fit.unlike:
         one = Trial(sr, trial.named, trial.gt, trial.repair, [row])
         lost[row] = usual - one.psnr(frozenset(parts))
     rows = [row for row, loss in lost.items() if loss > _DAMAGE]
     if rows:
-        others = np.delete(fit.alike, fit.strangers)
-        seen, mend = phrases.strangers(rows, fit.alike[rows].max(), float(np.nanmedian(others)))
+        others = np.delete(fit.likenesses, fit.unlike)
+        seen, mend = phrases.damaged(rows, fit.likenesses[rows].max(), float(np.nanmedian(others)))
         gain = sum(lost[row] for row in rows) / len(sr)
         yield Finding("damaged", seen, gain if np.isfinite(gain) else None, mend)
 
@@ -328,9 +329,9 @@ def _findings(
     found += _temporal(fit, gains.get("order"), count)
     if "shift" in gains:
         seen, mend = phrases.shift(repair.shift)
-        if fit.coarsely < _DOUBTFUL:
+        if fit.coarse_likeness < _DOUBTFUL:
             seen += (
-                f", and is even so not much like it (correlation {fit.coarsely:.2f}): it "
+                f", and is even so not much like it (correlation {fit.coarse_likeness:.2f}): it "
                 "may be scaled, or lie farther off"
             )
         found.append(Finding("shift", seen, gains["shift"], mend))
@@ -346,7 +347,7 @@ def _findings(
 def _temporal(fit: _Fit, gain: float | None, count: int) -> list[Finding]:
     """What is wrong with the frames' order and number; the first finding has the gain."""
     places = fit.aligned.order.places.copy()
-    places[fit.strangers] = -1
+    places[fit.unlike] = -1
     order = fit.aligned.order._replace(places=places)
     kinds = timing(places, fit.copies, count, fit.gt_count)
     if gain is None:

@@ -53,14 +53,15 @@ def drawn(results: Path) -> dict[Path, Wanted]:
 def _all(results: Path) -> tuple[list[Paper], list[Record], list[Latency]]:
     papers = [paper.load(name) for name in paper.names()]
     records = record.read_all(results)
-    for one in records:
-        _check_dataset(results, one)
+    _check_datasets(results, records)
     return papers, records, latency.read_all(results)
 
 
-def _check_dataset(results: Path, one: Record) -> None:
+def _check_datasets(results: Path, records: list[Record]) -> None:
     known = catalog.load()
-    if one.dataset not in known:  # a record may be older than its data set's name
+    for one in records:  # which may be older than a data set's name
+        if one.dataset in known:
+            continue
         file = record.path(results, one.paper, one.checkpoint, one.dataset, one.degradation)
         raise BenchError(
             f"{file} is of an unknown data set",

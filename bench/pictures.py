@@ -124,7 +124,7 @@ def read_all(results: Path, records: Sequence[Record]) -> list[Pictures]:
 
 
 def _check_files(results: Path, one: Pictures, description: Path) -> None:
-    """Raises BenchError where a picture is not what its description says; reads headers only."""
+    """Raises BenchError where a picture is not what its description says; decodes none."""
     profiles = {profile_file(results, one, method.name) for method in one.methods}
     profiles.add(profile_file(results, one, "gt"))
     lr = frame_file(results, one, "lr")

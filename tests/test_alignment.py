@@ -93,7 +93,7 @@ def test_one_frame_and_frames_without_detail(clip):
 def test_soft_frames_are_coarsely_alike_and_moved_ones_are_not(clip, soft):
     def coarsely(sr):
         two = spectrum(sr), spectrum(clip)
-        return alignment.coarsely(*two, alignment.align(*two))
+        return alignment.coarse_likeness(*two, alignment.align(*two))
 
     assert coarsely(soft) > 0.99
     assert coarsely(corruptions.moved(soft, 2, 1)) > 0.99
@@ -105,7 +105,7 @@ def test_of_each_frame_and_of_none_without_a_place(clip, soft):
     two = spectrum(sr), spectrum(clip)
     places = np.array([1, 2, 3, 4, 5, 6, 7, 8, -1])
     one = alignment.Alignment(alignment.Order("offset", places), (0.0, 0.0), 0.0)
-    found = alignment.of_frames(*two, one)
+    found = alignment.likenesses(*two, one)
     assert np.isnan(found).tolist() == [False] * 8 + [True]
     assert found[4] == pytest.approx(0, abs=1e-6)
     assert np.delete(found, [4, 8]).min() > 0.8

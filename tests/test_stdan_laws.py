@@ -175,6 +175,8 @@ def test_clips_that_cannot_be_read() -> None:
         net(torch.zeros(1, 2, 1, 8, 8))
     with pytest.raises(ValueError, match=r"given 1 frame; expected at least 2"):
         net(torch.zeros(1, 1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"given no frame; expected at least 2"):
+        net(torch.zeros(1, 0, 3, 8, 8))
     for h, w in ((12, 8), (8, 20), (0, 8)):
         with pytest.raises(ValueError, match=rf"{h}x{w}; .* multiples of 8"):
             net(torch.zeros(1, 2, 3, h, w))

@@ -300,7 +300,7 @@ def _question_commands(command: Callable[[str, str, str], argparse.ArgumentParse
     options.frames_arguments(sub)
     sub.add_argument(
         "printed",
-        type=str.strip,
+        type=str.strip,  # of the space that options.Parser puts before a hyphen
         metavar="PSNR/SSIM",
         help="the number as it is printed; - for what is not given",
     )

@@ -119,7 +119,7 @@ def _measure(  # noqa: PLR0917
     import torch
 
     restorer = _restorer(chosen, name)
-    shape = steady(restorer, shape)
+    shape = long_enough(restorer, shape)
     count = count_flops(chosen, name, shape)
     # A device that cannot be used is told before memory is looked at.
     probe, device_name = runtime.place(torch.nn.Linear(1, 1), settings.device)
@@ -219,7 +219,7 @@ def rounds(restorer: Restorer, network: Any, count: int) -> list[Round]:
     return found
 
 
-def steady(restorer: Restorer, shape: Shape) -> Shape:
+def long_enough(restorer: Restorer, shape: Shape) -> Shape:
     """The clip, longer if its only whole window is the first; the length moves no figure then."""
     if isinstance(restorer, SpaceTime) and shape.frames >= 2 * restorer.inputs - 1:
         return shape._replace(frames=max(shape.frames, 4 * restorer.inputs - 3))
@@ -269,7 +269,8 @@ def count_flops(chosen: Paper, name: str, shape: Shape) -> Flops:
         network = checkpoint.network(chosen, name)
     check_size(chosen, name, network, shape)
     restorer = _restorer(chosen, name)
-    done = run_pass(restorer, Metered(network, FlopCounter()), draw(steady(restorer, shape), 0))
+    clip = draw(long_enough(restorer, shape), 0)
+    done = run_pass(restorer, Metered(network, FlopCounter()), clip)
     mean: Flops = _sum(done.steady) / len(done.steady)
     return mean
 

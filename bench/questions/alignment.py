@@ -162,7 +162,7 @@ def align(
     return min(found, key=lambda entry: entry[0])[1]
 
 
-def of_frames(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> Floats:
+def likenesses(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> Floats:
     """The correlation of each SR frame with the GT frame of its place; NaN where it has none."""
     places = aligned.order.places
     rows, result = np.flatnonzero(places >= 0), np.full(len(places), np.nan)
@@ -171,7 +171,7 @@ def of_frames(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> Floats:
     return result
 
 
-def coarsely(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> float:
+def coarse_likeness(sr: Spectrum, gt: Spectrum, aligned: Alignment) -> float:
     """The median correlation up to 1/20 cycles a pixel, which even SR of a tiny LR keeps."""
     rows = np.flatnonzero(aligned.order.places >= 0)
     kept = np.hypot(sr.down[:, None], sr.right[None]).ravel() <= _COARSE

@@ -102,10 +102,10 @@ GREY = (
 )
 
 
-def strangers(rows: Sequence[int], most: float, usual: float) -> tuple[str, str]:
+def damaged(rows: Sequence[int], most: float, usual: float) -> tuple[str, str]:
     """SR frames that do not show what the others do; correlations of both.
 
-    >>> strangers([4], 0.02, 0.98)[0]
+    >>> damaged([4], 0.02, 0.98)[0]
     'SR frame 5 shows nothing of GT: correlation 0.02, that of the others 0.98'
     """
     more = ", ..." if len(rows) > _SHOWN else ""

@@ -84,6 +84,7 @@ class FeatureAggregation(nn.Module):
             found.append(self.aggregate(frames, query, keys))
         aggregated = torch.stack(found).permute(0, 3, 1, 2)
         added: Tensor = self.conv_last(aggregated)
+        # One by one: indexing by a list would leave channels last.
         return torch.cat([features[query : query + 1] for query in queries]) + added
 
     def frames(self, features: Tensor) -> Frames:

@@ -78,10 +78,12 @@ class STDAN(nn.Module):
         frames, or h or w is not a multiple of `size_multiple`.
         """
         self._check(clip)
-        if clip.shape[1] < 2:
-            message = "STDAN was given 1 frame; expected at least 2, to interpolate between them"
+        count = clip.shape[1]
+        if count < 2:
+            frames = "1 frame" if count else "no frame"
+            message = f"STDAN was given {frames}; expected at least 2, to interpolate between them"
             raise ValueError(message)
-        return self.moments(self.features(clip), range(2 * clip.shape[1] - 1))
+        return self.moments(self.features(clip), range(2 * count - 1))
 
     def features(self, frames: Tensor) -> list[Tensor]:
         """Gives the features (n, c, h, w) of each of t frames (n, t, 3, h, w) on its own."""
