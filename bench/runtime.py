@@ -116,9 +116,9 @@ def keep_memory() -> None:
     """Has the C library keep freed memory for what is allocated next; glibc's alone can do so.
 
     It would hand large tensors back to the system at once and ask for the next one page by page,
-    with which networks take up to 1.2 times as long on a CPU (tests/benchmarks/
-    test_memory_speed.py). The price is memory between pieces of many sizes: of frames of 180x320
-    TTVSR and EDVR-M take 300 to 500 MiB more. Where a tensor lies changes no number.
+    with which networks take longer on a CPU. The price is memory between pieces of many sizes, some
+    400 MiB for frames of 180x320. tests/benchmarks/test_memory_speed.py prints both. Where a tensor
+    lies changes no number.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
